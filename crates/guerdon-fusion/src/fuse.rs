@@ -4,7 +4,7 @@
 use guerdon_types::{Aggregate, FusionConfig, FusionMethod, InnerMethod, OnAbstain};
 
 use crate::table::TurnSignals;
-use crate::{Standing, enhancement, repo, weighted_sum};
+use crate::{Standing, enhancement, repo_with_floor, soft_min_of_terms, weighted_sum};
 
 /// The reward of one turn; `None` if the configuration cannot make one from these signals.
 ///
@@ -15,9 +15,13 @@ use crate::{Standing, enhancement, repo, weighted_sum};
 /// - `repo`: [`repo`]`(R, clip(E, -n, n), n)`; needs the RM. A missing judge or rule signal is left
 ///   out of `E`.
 /// - `weighted_sum`: [`weighted_sum`]; needs any source.
+/// - `soft_min`: [`soft_min_of_terms`]; needs any source with a weight.
 /// - `gated`: `inner`, but `min(inner, floor)` for a turn on which a `veto` fired: a vetoed turn
 ///   earns at most the floor, and one that was already worse stays worse, so that gating never
 ///   rewards. A vetoed turn whose inner fusion has no reward has none either.
+/// - `screen`: `inner` for a turn without a veto, and no reward for one with a veto, which takes its
+///   rollout out of the group: see [`is_screened`].
+/// - `hero`: the RM's score. The rollout's reward comes from its group: see [`hero`](crate::hero).
 ///
 /// With `on_abstain = "null"`, a turn on which judge or rules abstained, wholly or in part, has no
 /// reward. With `on_abstain` by cause, [`TurnSignals::void`] says so.
@@ -28,24 +32,43 @@ pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
         return None;
     }
     let bound = config.bound.get();
+    let base = || signals.rm.and_then(Standing::value);
     let by_repo = || {
-        let rm = signals.rm.and_then(Standing::value)?;
-        Some(repo(rm, enhancement(signals.points().unwrap_or(0.0), bound), bound))
+        let points = enhancement(signals.points().unwrap_or(0.0), bound);
+        Some(repo_with_floor(base()?, points, bound, config.delta.get()))
     };
     let by_sum = || weighted_sum(signals, &config.weights, bound);
+    let by_soft_min = || soft_min_of_terms(signals, &config.weights, bound, config.beta.get());
+    let inner = || match config.inner {
+        InnerMethod::Repo => by_repo(),
+        InnerMethod::WeightedSum => by_sum(),
+        InnerMethod::SoftMin => by_soft_min(),
+    };
     match config.method {
         FusionMethod::Repo => by_repo(),
         FusionMethod::WeightedSum => by_sum(),
-        FusionMethod::Gated => {
-            let inner = match config.inner {
-                InnerMethod::Repo => by_repo(),
-                InnerMethod::WeightedSum => by_sum(),
-            };
-            inner.map(|reward| if signals.vetoed { reward.min(config.floor.get()) } else { reward })
+        FusionMethod::SoftMin => by_soft_min(),
+        FusionMethod::Gated => inner()
+            .map(|reward| if signals.vetoed { reward.min(config.floor.get()) } else { reward }),
+        FusionMethod::Screen => {
+            if signals.vetoed {
+                None
+            } else {
+                inner()
+            }
         }
+        FusionMethod::Hero => base(),
         // `FusionMethod` is non_exhaustive; every method of this version has an arm above.
         _ => None,
     }
+}
+
+/// True if the turn takes its rollout out of the group: its method is `screen`, and a veto fired.
+/// The rollout then has no reward, with the reason `screened`, and enters no statistic of its
+/// group, so that its siblings are compared as if it had not been sampled.
+#[must_use]
+pub fn is_screened(signals: &TurnSignals, config: &FusionConfig) -> bool {
+    config.method == FusionMethod::Screen && signals.vetoed
 }
 
 /// The rollout's reward from its turns', in dialogue order.
@@ -86,15 +109,21 @@ mod tests {
         TurnSignals { rm, judge, rules, ..TurnSignals::default() }
     }
 
-    fn methods() -> [FusionConfig; 4] {
-        let gated_sum =
-            FusionConfig { inner: InnerMethod::WeightedSum, ..config(FusionMethod::Gated) };
-        [
+    /// Every method, with every inner method and with a floor of `repo`.
+    fn methods() -> Vec<FusionConfig> {
+        let delta = Finite::new(0.5).unwrap();
+        let plain = [
             config(FusionMethod::Repo),
+            FusionConfig { delta, ..config(FusionMethod::Repo) },
             config(FusionMethod::WeightedSum),
-            config(FusionMethod::Gated),
-            gated_sum,
-        ]
+            config(FusionMethod::SoftMin),
+            config(FusionMethod::Hero),
+        ];
+        let inner = [InnerMethod::Repo, InnerMethod::WeightedSum, InnerMethod::SoftMin];
+        let nested = [FusionMethod::Gated, FusionMethod::Screen]
+            .into_iter()
+            .flat_map(|method| inner.map(|inner| FusionConfig { inner, ..config(method) }));
+        plain.into_iter().chain(nested).collect()
     }
 
     proptest! {
@@ -104,7 +133,8 @@ mod tests {
         ) {
             for config in methods() {
                 let at = |rm, judge, rules| {
-                    fuse(&TurnSignals { vetoed, ..signals(Some(rm), Some(judge), Some(rules)) }, &config).unwrap()
+                    let signals = TurnSignals { vetoed, ..signals(Some(rm), Some(judge), Some(rules)) };
+                    fuse(&signals, &config).unwrap_or_default()
                 };
                 let here = at(rm, judge, rules);
                 for more in [at(rm + step, judge, rules), at(rm, judge + step, rules), at(rm, judge, rules + step)] {
@@ -122,6 +152,24 @@ mod tests {
             let vetoed = fuse(&TurnSignals { vetoed: true, ..free }, &config).unwrap();
             prop_assert!(vetoed <= floor);
             prop_assert!(vetoed <= fuse(&free, &config).unwrap());
+        }
+
+        #[test]
+        fn screen_gives_its_inner_reward_or_none(
+            rm in -9.0..9.0f64, judge in -300.0..300.0f64, vetoed: bool,
+        ) {
+            for (inner, alone) in [
+                (InnerMethod::Repo, FusionMethod::Repo),
+                (InnerMethod::WeightedSum, FusionMethod::WeightedSum),
+                (InnerMethod::SoftMin, FusionMethod::SoftMin),
+            ] {
+                let screen = FusionConfig { inner, ..config(FusionMethod::Screen) };
+                let signals = TurnSignals { vetoed, ..signals(Some(rm), Some(judge), None) };
+                let expected = if vetoed { None } else { fuse(&signals, &config(alone)) };
+                prop_assert_eq!(fuse(&signals, &screen), expected);
+                prop_assert_eq!(is_screened(&signals, &screen), vetoed);
+                prop_assert!(!is_screened(&signals, &config(FusionMethod::Gated)));
+            }
         }
 
         #[test]

@@ -27,14 +27,20 @@
 //! | `row.rs` | one turn in the scorer: its signals, and its result with the reward |
 //! | `fuse.rs` | from signals to a turn's reward, from turns to the rollout's |
 //! | `recompute.rs` | rewards from stored parts after an edit, and ranks within groups |
-//! | `repo.rs` | the paper's bounded, sign-keeping modulation |
-//! | `weighted.rs` | the plain weighted sum |
+//! | `repo.rs` | the paper's bounded, sign-keeping modulation, and its floor |
+//! | `weighted.rs` | the weighted sum, and the soft minimum of its terms |
+//! | `hero.rs` | the RM's order within the strata of right and wrong replies |
 //! | `calibrate.rs` | from the reward model's raw output to its score |
+//! | `normalise/` | from a source's value to its number; fitted on reference sets |
+//! | `ensemble.rs` | the values of several sources as one, with their disagreement |
 
 mod asked;
 mod calibrate;
 mod digest;
+mod ensemble;
 mod fuse;
+mod hero;
+mod normalise;
 mod recompute;
 mod repo;
 mod row;
@@ -52,12 +58,17 @@ pub use futures_util::future::BoxFuture;
 pub use asked::AskedRollout;
 pub use calibrate::calibrate;
 pub use digest::SCORING_REVISION;
-pub use fuse::{aggregate, fuse};
+pub use ensemble::{Combined, Term, combine, soft_min};
+pub use fuse::{aggregate, fuse, is_screened};
+pub use hero::{HeroSample, hero};
+pub use normalise::{
+    FitError, FitKind, Moments, RunningNormaliser, Sample, fit, fit_running, normalise,
+};
 pub use recompute::{GroupRanks, NotRecomputable, group_ranks, recompute, reward_of_parts};
-pub use repo::{enhancement, repo};
+pub use repo::{enhancement, repo, repo_with_floor};
 pub use scorer::Scorer;
 pub use settle::{DroppedRubric, SettledGroup};
 pub use source::{Ask, Channel, RewardSource, SourceVersion, WorstVerdict};
 pub use standing::Standing;
 pub use table::TurnSignals;
-pub use weighted::weighted_sum;
+pub use weighted::{soft_min_of_terms, weighted_sum};

@@ -35,6 +35,35 @@ pub fn repo(rm: f64, enhancement: f64, bound: f64) -> f64 {
     if rm >= 0.0 { rm * (1.0 + ratio) } else { rm * (1.0 - ratio) }
 }
 
+/// [`repo`] with a floor `delta >= 0` for the size of the score that points modulate, in `rm`'s
+/// units:
+///
+/// ```text
+/// R_total = R + max(|R|, delta) · E / n
+/// ```
+///
+/// With `delta = 0` it is [`repo`], bit by bit. A greater one lets points act where the reward
+/// model is undecided: [`repo`] leaves a score of 0 at 0, whatever the points are.
+///
+/// Laws: `|R_total| <= |R| + max(|R|, delta)`; the sign can change only where `|R| < delta`; it
+/// never falls when `E` or `R` rises; `E = 0` changes nothing.
+///
+/// ```
+/// use guerdon_fusion::{repo, repo_with_floor};
+///
+/// assert_eq!(repo(0.0, -50.0, 100.0), 0.0); // an undecided model silences the rule
+/// assert_eq!(repo_with_floor(0.0, -50.0, 100.0, 0.2), -0.1); // with a floor the rule counts
+/// assert_eq!(repo_with_floor(2.0, -50.0, 100.0, 0.2), repo(2.0, -50.0, 100.0));
+/// ```
+#[must_use]
+pub fn repo_with_floor(rm: f64, enhancement: f64, bound: f64, delta: f64) -> f64 {
+    if rm.abs() >= delta {
+        repo(rm, enhancement, bound)
+    } else {
+        rm + delta * (enhancement / bound)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -42,6 +71,10 @@ mod tests {
     use super::*;
 
     const N: f64 = 100.0;
+
+    fn floored(rm: f64, points: f64, delta: f64) -> f64 {
+        repo_with_floor(rm, enhancement(points, N), N, delta)
+    }
 
     fn fused(rm: f64, points: f64) -> f64 {
         repo(rm, enhancement(points, N), N)
@@ -77,6 +110,42 @@ mod tests {
         fn the_paper_s_two_forms_agree(rm in -1e3..1e3f64, points in -300.0..300.0f64) {
             let e = enhancement(points, N);
             prop_assert!((fused(rm, points) - (rm + rm.abs() * e / N)).abs() <= 1e-12 * rm.abs().max(1.0));
+        }
+
+        #[test]
+        fn floor_of_zero_is_the_paper_s_method_bit_by_bit(
+            rm in prop::num::f64::ANY, points in -300.0..300.0f64,
+        ) {
+            prop_assert_eq!(floored(rm, points, 0.0).to_bits(), fused(rm, points).to_bits());
+        }
+
+        #[test]
+        fn floor_bounds_the_reward_and_keeps_the_sign_of_decided_scores(
+            rm in -3.0..3.0f64, points in -300.0..300.0f64, delta in 0.0..2.0f64,
+        ) {
+            let reward = floored(rm, points, delta);
+            prop_assert!(reward.abs() <= rm.abs() + rm.abs().max(delta) + 1e-12);
+            if rm.abs() >= delta {
+                prop_assert!(reward * rm >= 0.0);
+            }
+            prop_assert_eq!(floored(rm, 0.0, delta).to_bits(), rm.to_bits());
+        }
+
+        #[test]
+        fn with_a_floor_more_points_and_a_better_rm_never_earn_less(
+            rm in -3.0..3.0f64, points in -300.0..300.0f64, step in 0.0..3.0f64, delta in 0.0..2.0f64,
+        ) {
+            let here = floored(rm, points, delta);
+            prop_assert!(floored(rm, points + 100.0 * step, delta) >= here - 1e-12);
+            prop_assert!(floored(rm + step, points, delta) >= here - 1e-12);
+        }
+
+        #[test]
+        fn with_a_floor_points_act_on_an_undecided_score(
+            rm in -0.1..0.1f64, points in 1.0..100.0f64, delta in 0.2..2.0f64,
+        ) {
+            let change = floored(rm, points, delta) - rm;
+            prop_assert!((change - delta * points / N).abs() < 1e-12);
         }
 
         #[test]

@@ -1,8 +1,9 @@
-//! The plain weighted sum of the sources, a baseline.
+//! The weighted sum of the sources, a baseline, and the soft minimum of its terms.
 
 use guerdon_types::Weights;
 
 use crate::Standing;
+use crate::ensemble::{Term, soft_min};
 use crate::table::TurnSignals;
 
 /// `R_total = w_rm R + Σ_k w_k · clip(E_k, -n, n) / n` over the sources that answered; `None` if
@@ -17,15 +18,46 @@ pub fn weighted_sum(signals: &TurnSignals, weights: &Weights, bound: f64) -> Opt
     if signals.lacks_base() {
         return None;
     }
+    let terms = terms(signals, weights, bound);
+    terms.map(|term| term.weight * term.value).reduce(|sum, term| sum + term)
+}
+
+/// The soft minimum of the same terms, `-beta log(Σ w_k exp(-t_k / beta) / Σ w_k)`, with `t_k` the
+/// calibrated RM score or `clip(E_k, -n, n) / n`, and `beta > 0` in their unit; see
+/// [`soft_min`](crate::soft_min). Sources: RVPO (arXiv 2605.05750) and arXiv 2606.09073.
+///
+/// It lies between the lowest term and their weighted mean: a reply must be good for every source,
+/// and a source cannot make up for another's low term. A source with weight 0 has no say. `None`
+/// as for [`weighted_sum`], or if no source with a weight answered.
+#[must_use]
+pub fn soft_min_of_terms(
+    signals: &TurnSignals,
+    weights: &Weights,
+    bound: f64,
+    beta: f64,
+) -> Option<f64> {
+    if signals.lacks_base() {
+        return None;
+    }
+    soft_min(terms(signals, weights, bound), beta)
+}
+
+/// The terms of the sources that answered, in the order RM, judge, rules, others.
+fn terms(
+    signals: &TurnSignals,
+    weights: &Weights,
+    bound: f64,
+) -> impl Iterator<Item = Term> + Clone {
     let value = |standing: Option<Standing>| standing.and_then(Standing::value);
-    let scaled = |points: f64| points.clamp(-bound, bound) / bound;
-    let terms = [
-        value(signals.rm).map(|rm| weights.rm.get() * rm),
-        value(signals.judge).map(|points| weights.judge.get() * scaled(points)),
-        value(signals.rules).map(|points| weights.rules.get() * scaled(points)),
-        value(signals.other).map(|points| weights.other.get() * scaled(points)),
-    ];
-    terms.into_iter().flatten().reduce(|sum, term| sum + term)
+    let scaled = |standing| value(standing).map(|points: f64| points.clamp(-bound, bound) / bound);
+    [
+        (value(signals.rm), weights.rm),
+        (scaled(signals.judge), weights.judge),
+        (scaled(signals.rules), weights.rules),
+        (scaled(signals.other), weights.other),
+    ]
+    .into_iter()
+    .filter_map(|(value, weight)| Some(Term { value: value?, weight: weight.get() }))
 }
 
 #[cfg(test)]
@@ -58,6 +90,21 @@ mod tests {
             };
             let weights = weights(1.0, 0.7, 1.0);
             prop_assert!(weighted_sum(&with(a.min(b)), &weights, 100.0) <= weighted_sum(&with(a.max(b)), &weights, 100.0));
+        }
+
+        #[test]
+        fn soft_minimum_is_between_the_lowest_term_and_their_weighted_mean(
+            rm in -9.0..9.0f64, judge in -500.0..500.0f64, rules in -500.0..500.0f64, beta in 0.01..50.0f64,
+        ) {
+            let scored = |value| Some(Standing::Scored(value));
+            let signals = TurnSignals {
+                rm: scored(rm), judge: scored(judge), rules: scored(rules), ..TurnSignals::default()
+            };
+            let weights = weights(0.5, 2.0, 3.0);
+            let reward = soft_min_of_terms(&signals, &weights, 100.0, beta).unwrap();
+            let lowest = rm.min(judge.clamp(-100.0, 100.0) / 100.0).min(rules.clamp(-100.0, 100.0) / 100.0);
+            let mean = weighted_sum(&signals, &weights, 100.0).unwrap() / 5.5;
+            prop_assert!(lowest - 1e-12 <= reward && reward <= mean + 1e-12);
         }
 
         #[test]

@@ -72,6 +72,7 @@ pub use crate::advantage::group::{
 };
 pub use crate::advantage::opo::opo;
 pub use crate::advantage::returns::{remax, returns_to_go};
+pub use crate::advantage::rollout::{RolloutBatch, RolloutEstimator, rollout_advantages};
 pub use crate::advantage::whiten::{Moments, WhitenConfig, moments, whiten};
 pub use crate::error::OptimError;
 pub use crate::kernel::float::Float;

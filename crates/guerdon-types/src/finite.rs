@@ -30,6 +30,12 @@ impl Finite {
         if value.is_finite() { Ok(Self(value)) } else { Err(NotFinite(value)) }
     }
 
+    /// A number that is known when this crate is compiled.
+    pub(crate) const fn constant(value: f64) -> Self {
+        assert!(value.is_finite(), "a constant is finite");
+        Self(value)
+    }
+
     /// The number itself.
     #[must_use]
     pub const fn get(self) -> f64 {

@@ -26,7 +26,7 @@
 //! | `entry.rs` | one rollout of a request, parsed and checked separately |
 //! | `parts.rs` | each source's part of a turn's reward, and abstentions |
 //! | `abstain.rs` | causes and reasons of abstentions, and what they do to a reward |
-//! | `fusion.rs` | the configuration of the fusion, which requests may override |
+//! | `fusion/` | the configuration of the fusion, which requests may override, and of normalisers and ensembles |
 //! | `reported.rs` | fusion and calibration as replies report them |
 //! | `response.rs` | the reply, its versions and usage |
 //! | `surrogates.rs` | mends halves of surrogate pairs in JSON |
@@ -65,8 +65,9 @@ pub use digest::{ConfigDigest, InvalidDigest};
 pub use entry::{RolloutEntry, refuse_shared_ids, shared_id_errors};
 pub use finite::{Finite, NotFinite};
 pub use fusion::{
-    Aggregate, Calibration, FusionConfig, FusionMethod, FusionPatch, InnerMethod, InvalidFusion,
-    Weights,
+    Aggregate, Calibration, Combine, CombineMethod, FusionConfig, FusionMethod, FusionPatch,
+    HeroConfig, InnerMethod, InvalidFusion, ManifestNormaliser, Normaliser, NormaliserConfig,
+    RunningState, Weights,
 };
 pub use groups::GroupComparison;
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};

@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fusion::{is_one, is_zero};
 use crate::word::known_keys;
 use crate::{
     AbstainPolicy, Aggregate, Calibration, ContentAction, Finite, FusionConfig, FusionMethod,
-    InfrastructureAction, InnerMethod, OnAbstain, Weights, Word,
+    HeroConfig, InfrastructureAction, InnerMethod, OnAbstain, Weights, Word,
 };
 
 /// The word that stands for [`OnAbstain::ByCause`] in a reply. Clients that know only words read
@@ -36,6 +37,15 @@ pub struct ReportedFusion {
     /// The action for each cause of an abstention.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub abstain_causes: Option<ReportedCauses>,
+    /// See [`FusionConfig::delta`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub delta: Finite,
+    /// See [`FusionConfig::beta`].
+    #[serde(skip_serializing_if = "is_one")]
+    pub beta: Finite,
+    /// See [`FusionConfig::hero`].
+    #[serde(deserialize_with = "known_keys", skip_serializing_if = "HeroConfig::is_default")]
+    pub hero: HeroConfig,
 }
 
 /// The action for each cause of an abstention: see [`AbstainPolicy`].
@@ -69,14 +79,31 @@ impl ReportedFusion {
             floor: self.floor,
             aggregate: self.aggregate.known()?,
             on_abstain,
+            delta: self.delta,
+            beta: self.beta,
+            hero: self.hero,
         })
     }
 }
 
 impl From<FusionConfig> for ReportedFusion {
     fn from(config: FusionConfig) -> Self {
-        let FusionConfig { method, bound, weights, inner, floor, aggregate, on_abstain } = config;
+        let FusionConfig {
+            method,
+            bound,
+            weights,
+            inner,
+            floor,
+            aggregate,
+            on_abstain,
+            delta,
+            beta,
+            hero,
+        } = config;
         Self {
+            delta,
+            beta,
+            hero,
             method: method.into(),
             bound,
             weights,
@@ -126,13 +153,17 @@ mod tests {
 
     #[test]
     fn reported_fusion_has_the_same_json_as_the_configuration() {
-        let config = FusionConfig { method: FusionMethod::Gated, ..FusionConfig::default() };
-        let reported = ReportedFusion::from(config.clone());
-        assert_eq!(
-            serde_json::to_value(&reported).unwrap(),
-            serde_json::to_value(&config).unwrap()
-        );
-        assert_eq!(reported.config(), Some(config));
+        let gated = FusionConfig { method: FusionMethod::Gated, ..FusionConfig::default() };
+        let hero = HeroConfig { pass: Some(Finite::ONE), ..HeroConfig::default() };
+        let other =
+            FusionConfig { delta: Finite::ONE, beta: Finite::from(3), hero, ..gated.clone() };
+        for config in [gated, other] {
+            let reported = ReportedFusion::from(config.clone());
+            let json = serde_json::to_value(&reported).unwrap();
+            assert_eq!(json, serde_json::to_value(&config).unwrap());
+            assert_eq!(serde_json::from_value::<ReportedFusion>(json).unwrap(), reported);
+            assert_eq!(reported.config(), Some(config));
+        }
     }
 
     #[test]
@@ -156,9 +187,9 @@ mod tests {
 
     #[test]
     fn unknown_method_is_kept_and_has_no_configuration() {
-        let json = r#"{"method": "softmin", "temperature": 2, "weights": {"rm": 0.5, "tone": 1}}"#;
+        let json = r#"{"method": "nash", "temperature": 2, "weights": {"rm": 0.5, "tone": 1}}"#;
         let reported: ReportedFusion = serde_json::from_str(json).unwrap();
-        assert_eq!(reported.method.as_str(), "softmin");
+        assert_eq!(reported.method.as_str(), "nash");
         assert_eq!(reported.weights.rm, Finite::new(0.5).unwrap());
         assert_eq!(reported.config(), None);
     }

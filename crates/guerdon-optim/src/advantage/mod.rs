@@ -5,6 +5,7 @@
 //! | [`mod@gae`] | advantages and returns from a critic |
 //! | [`returns`] | rewards-to-go: REINFORCE++, ReMax |
 //! | [`group`], [`mod@opo`], [`mod@gdpo`] | comparison with sibling rollouts |
+//! | [`rollout`] | one advantage per rollout, by the estimator's name |
 //! | [`mod@whiten`] | mean, variance and whitening over valid tokens |
 
 pub mod gae;
@@ -12,4 +13,5 @@ pub mod gdpo;
 pub mod group;
 pub mod opo;
 pub mod returns;
+pub mod rollout;
 pub mod whiten;
