@@ -5,6 +5,7 @@
 #   wrk GUERDON [PEER]                                  single rules-only requests by wrk
 #   judge [ROLLOUTS.jsonl] [COUNT] [ROUNDS]              batches that the judge's cache answers
 #   judge-calls [MEASURE...]                             overhead of judge calls, with a bare HTTP call as peer
+#   source                                               turns per second of a source of kind `http`
 #   judge-limits                                         calls, recovery, ramp and quotas in virtual time
 #   onnxruntime MODEL ROLLOUTS.jsonl [COUNT] [THREADS]   peer: Python's ONNX Runtime, no HTTP
 #   transformers FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]  peers: transformers and ONNX Runtime
@@ -25,6 +26,7 @@ case $name in
     wrk) exec sh bench/rules_wrk.sh "$@" ;;
     judge) exec "$python" bench/judge_cache.py "$@" ;;
     judge-calls) exec cargo bench --locked -p guerdon-judge --bench judge -- "$@" ;;
+    source) exec cargo bench --locked -p guerdon-remote --bench http ;;
     judge-limits)
         exec cargo nextest run --locked -p guerdon-judge --no-capture -j 1 endless_refusals \
             questions_are_answered_soon the_first_step every_way_of_counting ;;

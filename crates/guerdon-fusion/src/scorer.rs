@@ -247,8 +247,7 @@ mod tests {
     fn points(points: i32) -> Signal {
         Signal::scored(Part::Other(OtherPart {
             points: Finite::from(points),
-            veto: false,
-            detail: serde_json::Value::Null,
+            ..OtherPart::default()
         }))
     }
 

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn signal_with_an_abstention_is_never_whole() {
-        let part = OtherPart { points: Finite::from(3), veto: false, detail: "".into() };
+        let part = OtherPart { points: Finite::from(3), ..OtherPart::default() };
         let scored = Signal::scored(Part::Other(part));
         let why = Abstention::new(SourceId::judge(), AbstainWhy::Deadline, "late");
         let in_part = scored.clone().and_abstained([why.clone()]);

@@ -237,8 +237,8 @@ pub struct RuleAbstention {
     pub shadow: bool,
 }
 
-/// The part of an external source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The part of a source of any other kind.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OtherPart {
     /// The points, which enter the fusion.
@@ -250,6 +250,19 @@ pub struct OtherPart {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub detail: serde_json::Value,
+    /// The numbers that the points are made of, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub components: BTreeMap<String, Finite>,
+    /// Half-open ranges of Unicode scalar values in the original content of the turn, which explain
+    /// the points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<[usize; 2]>,
+    /// The uncertainty of the points, in points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertainty: Option<Finite>,
+    /// The version that the source declared with these points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// An abstention of a source on a turn.

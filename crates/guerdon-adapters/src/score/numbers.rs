@@ -134,7 +134,7 @@ mod tests {
             rules: Some(RulesPart { points: finite(rules), ..RulesPart::default() }),
             other: BTreeMap::from([(
                 "tone".into(),
-                OtherPart { points: finite(tone), veto: false, detail: serde_json::Value::Null },
+                OtherPart { points: finite(tone), ..OtherPart::default() },
             )]),
             abstained: Vec::new(),
             beside: None,

@@ -63,7 +63,7 @@ impl RewardSource for Base {
     }
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         let points = Finite::from(self.1[index(ask)].0);
-        let part = OtherPart { points, veto: false, detail: serde_json::Value::Null };
+        let part = OtherPart { points, ..OtherPart::default() };
         async move { vec![Signal::scored(Part::Other(part))] }.boxed()
     }
 }

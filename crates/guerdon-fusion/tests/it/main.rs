@@ -61,7 +61,7 @@ struct Scripted {
 impl Scripted {
     fn signal(&self, turn: usize, answer: Answer) -> Signal {
         let points = Finite::from(self.numbers[turn]);
-        let part = OtherPart { points, veto: self.numbers[turn] == 13, detail: "".into() };
+        let part = OtherPart { points, veto: self.numbers[turn] == 13, ..OtherPart::default() };
         let scored = Signal::scored(Part::Other(part));
         let why = Abstention::new(
             self.id.clone(),
