@@ -8,6 +8,8 @@
 | module | contents |
 |---|---|
 | `guerdon` | `Client`, `AsyncClient`, `Scored`, `Feedback`; `ScoreStream`, `AsyncScoreStream`; `Queue` |
+| `guerdon.sources`, `.source_server` | `source`, `serve_source`, `SourceServer`: reward functions of your own |
+| `guerdon.source` | the command `python -m guerdon.source FILE:FUNCTION` |
 | `guerdon.wire` | the types of requests and replies |
 | `guerdon.errors` | exceptions |
 | `guerdon.optim` | advantages, losses with gradients and whole updates, on NumPy arrays |
@@ -22,9 +24,12 @@ from guerdon.errors import GuerdonError
 from guerdon.feedback import Feedback
 from guerdon.queue import Claim, Queue
 from guerdon.scored import Scored
+from guerdon.source_server import SourceServer, serve_source
+from guerdon.sources import Abstain, Source, SourceResult, SourceTurn, source
 from guerdon.stream import AsyncScoreStream, ScoreStream
 
 __all__ = [
+    "Abstain",
     "AsyncClient",
     "AsyncScoreStream",
     "Claim",
@@ -34,4 +39,10 @@ __all__ = [
     "Queue",
     "ScoreStream",
     "Scored",
+    "Source",
+    "SourceResult",
+    "SourceServer",
+    "SourceTurn",
+    "serve_source",
+    "source",
 ]
