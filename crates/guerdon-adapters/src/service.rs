@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use guerdon_types::{
     FusionConfig, Invalid, Limits, Problem, ProblemCode, ProfileName, RolloutResult, ScoreRequest,
-    parse_json,
+    parse_json, without_lone_surrogates,
 };
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
@@ -115,9 +115,27 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<
         let bytes = service.read_body(parts.headers, body).await?;
         let parse = |bytes: &[u8]| {
             check_values(bytes, MAX_VALUES)?;
-            parse_json(bytes)
+            parse_mended(bytes)
         };
         Ok(Self(parse_body(bytes, parse).await?))
+    }
+}
+
+/// Parses a body. Halves of surrogate pairs are read as U+FFFD: most protocols have no place for the
+/// error of one item.
+fn parse_mended<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Invalid> {
+    match parse_json(bytes) {
+        Err(invalid) if invalid.code == ProblemCode::MalformedJson => {
+            let mended = without_lone_surrogates(bytes).ok_or(invalid)?;
+            parse_json(&mended)
+        }
+        Err(invalid) if bytes.trim_ascii_start().first() == Some(&b'[') => Err(Invalid::new(
+            invalid.code,
+            invalid.pointer,
+            "the body is a list, and this route takes an object",
+        )
+        .hint("put the list into a field of an object; /docs shows the fields of each route")),
+        parsed => parsed,
     }
 }
 
@@ -291,6 +309,14 @@ mod tests {
             let response = error.retry_after(Duration::from_millis(millis)).into_response();
             assert_eq!(response.headers()[RETRY_AFTER], seconds, "{millis} ms");
         }
+    }
+
+    #[test]
+    fn half_an_emoji_costs_one_character_and_not_the_batch() {
+        let texts: Vec<String> = parse_mended(br#"["a", "b \ud83d", "c"]"#).unwrap();
+        assert_eq!(texts, ["a", "b \u{fffd}", "c"]);
+        let broken = parse_mended::<Value>(br#"["\ud83d", "#).unwrap_err();
+        assert_eq!(broken.code, ProblemCode::MalformedJson);
     }
 
     #[test]

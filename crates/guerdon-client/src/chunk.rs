@@ -62,6 +62,7 @@ pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
         advantages: request.advantages.clone(),
         deadline_ms: request.deadline_ms,
         expect: request.expect.clone(),
+        extra_fields: request.extra_fields,
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion, calibrate};
-use guerdon_types::{AbstainWhy, Abstention, Calibration, Finite, Part, RmPart, Signal, SourceId};
+use guerdon_types::{
+    AbstainWhy, Abstention, Calibration, Finite, Message, Part, RmPart, Signal, SourceId,
+};
 
 use crate::Model;
 use crate::model::{ScoreQuery, TurnFailure, TurnScore};
@@ -86,10 +88,15 @@ impl RewardSource for RmSource {
             // tokenizing thread.
             let read =
                 ask.turns.iter().max().map_or(0, |last| last + 1).min(ask.rollout.messages.len());
-            let messages = ask.rollout.messages[..read].to_vec();
+            let messages = ask.rollout.messages[..read].iter().map(shown).collect();
             let Ask { turns, client, deadline, .. } = ask;
             let scored = self.model.score(messages, ScoreQuery { turns, client, deadline }).await;
             scored.into_iter().map(|scored| self.signal(scored)).collect()
         })
     }
+}
+/// The role and the text of a message, with its calls as text: formats and templates of reward
+/// models read one text a message.
+fn shown(message: &Message) -> Message {
+    Message::new(message.role, message.text_with_calls())
 }

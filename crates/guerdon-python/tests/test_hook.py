@@ -24,9 +24,13 @@ def test_messages_are_parsed_like_in_the_servers_adapters():
     ]
     assert hook.messages(turns, "assistant") == [
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "480?"},
+        {"role": "user", "content": "48\n0?"},
         {"role": "assistant", "content": ""},
         {"role": "tool", "content": "ok"},
+    ]
+    call = {"id": "1", "function": {"name": "rooms", "arguments": "{}"}}
+    assert hook.messages([{"role": "gpt", "content": None, "tool_calls": [call]}], "assistant") == [
+        {"role": "assistant", "content": "", "tool_calls": [call]}
     ]
     assert hook.messages("480?", "user") == [{"role": "user", "content": "480?"}]
     assert hook.messages("", "user") == [], "an empty prompt is no turn"
@@ -40,6 +44,21 @@ def test_messages_are_parsed_like_in_the_servers_adapters():
     [
         ("<think>low</think>\n420?", "420?"),
         ("  <think>cut off", ""),
+        ("low\n</think>\n\n420?", "420?"),
+        ("[THINK]low[/THINK]420?", "420?"),
+        ("<think>a</think>\n<think>b</think>\n420?", "420?"),
+        ("</think><think>a</think>420?", "420?"),
+        (
+            "<|channel|>analysis<|message|>low<|end|><|start|>assistant<|channel|>final<|message|>420?<|return|>",
+            "420?",
+        ),
+        ("<|channel|>analysis<|message|>cut off", ""),
+        (
+            "<|channel|>commentary to=functions.rooms <|constrain|>json<|message|>{}<|call|>"
+            "<|start|>assistant<|channel|>final<|message|>420?",
+            "420?",
+        ),
+        ("analysislow.assistantfinal420?", "420?"),
         ("420? <think>late</think>", "420? <think>late</think>"),
         ("420?", "420?"),
     ],

@@ -8,8 +8,10 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::json::parse_part;
+use crate::rollout::without_extra;
 use crate::{
-    GroupId, Invalid, ProblemCode, Rollout, RolloutId, RolloutResult, without_lone_surrogates,
+    ExtraFields, GroupId, Invalid, ProblemCode, Rollout, RolloutId, RolloutResult,
+    without_lone_surrogates,
 };
 
 /// The longest id and group, in bytes. Replies repeat them.
@@ -62,6 +64,17 @@ impl RolloutEntry {
                 let error = Self { id, group, rollout: Err(invalid.clone()) };
                 Self { rollout: Err(invalid), ..error.with_short_names() }
             }
+        }
+    }
+
+    /// As [`RolloutEntry::parse`]. With `extra`, fields that a rollout does not have are no error.
+    #[must_use]
+    pub fn parse_with(json: &str, extra: Option<ExtraFields>) -> Self {
+        let entry = Self::parse(json);
+        match extra.filter(|_| entry.rollout.is_err()).and_then(|extra| without_extra(json, extra))
+        {
+            Some(json) => Self::parse(&json),
+            None => entry,
         }
     }
 

@@ -206,7 +206,37 @@ pub(crate) fn message(error: &serde_json::Error) -> String {
     let shown = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
     let message = shown.strip_suffix(&position).unwrap_or(&shown);
-    guerdon_text::cut(message, DETAIL_CHARS).into_owned()
+    without_type_names(&guerdon_text::cut(message, DETAIL_CHARS))
+}
+
+/// Phrases of serde that end in the name of a Rust type, each with the words of the API.
+const TYPE_PHRASES: [(&str, &str); 5] = [
+    ("expected struct ", "expected an object"),
+    (
+        "data did not match any variant of untagged enum ",
+        "the value has none of the forms that are read here",
+    ),
+    ("no variant of enum ", "a required field is missing"),
+    ("expected enum ", "expected one of the known words"),
+    ("expected internally tagged enum ", "expected an object"),
+];
+
+/// The message without the names of types, which are no part of the API.
+fn without_type_names(message: &str) -> String {
+    // Values of the body are quoted in marks, and phrases of serde stand outside of them.
+    let found = TYPE_PHRASES.iter().find_map(|(phrase, words)| {
+        let at = message.find(phrase)?;
+        let before = message.get(..at)?;
+        let is_outside = before.matches(['`', '"']).count() % 2 == 0;
+        let after = message.get(at + phrase.len()..)?;
+        is_outside.then_some((before, *words, after))
+    });
+    let Some((before, words, after)) = found else { return message.to_owned() };
+    let after = after.trim_start_matches(|c: char| c.is_alphanumeric() || "_:<>".contains(c));
+    let after = after.strip_prefix(" found in flattened data").unwrap_or(after);
+    let elements = after.strip_prefix(" with ").and_then(|rest| rest.split_once(" element"));
+    let after = elements.map_or(after, |(_, rest)| rest.strip_prefix('s').unwrap_or(rest));
+    format!("{before}{words}{after}")
 }
 
 /// True if the text at the error is NaN or infinity as Python's `json.dumps` writes them, or a
@@ -314,6 +344,31 @@ mod tests {
             assert!(!hint.contains("rollouty") && !hint.contains("rolloutz"), "{key}: {hint}");
         }
         assert_eq!(refused(r#"{"rollout": []}"#).hint.unwrap(), "did you mean `rollouts`?");
+    }
+
+    #[test]
+    fn names_of_types_are_not_shown() {
+        for (message, wanted) in [
+            (
+                "invalid type: sequence, expected struct PredictRequest",
+                "invalid type: sequence, expected an object",
+            ),
+            (
+                "invalid length 0, expected struct ScoreRequest with 6 elements",
+                "invalid length 0, expected an object",
+            ),
+            (
+                "data did not match any variant of untagged enum PredictInputs",
+                "the value has none of the forms that are read here",
+            ),
+            ("no variant of enum Replies found in flattened data", "a required field is missing"),
+            (
+                "unknown field `expected struct A`, expected `b`",
+                "unknown field `expected struct A`, expected `b`",
+            ),
+        ] {
+            assert_eq!(without_type_names(message), wanted);
+        }
     }
 
     #[test]

@@ -84,6 +84,6 @@ pub use response::{
     IncomparableGroup, MissingSource, OtherGenerationTurn, RolloutResult, ScoreResponse,
     StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
 };
-pub use rollout::{Message, NamedTurns, Role, Rollout, ScoreTurns, ToolCall};
+pub use rollout::{ExtraFields, Message, NamedTurns, Role, Rollout, ScoreTurns, ToolCall};
 pub use surrogates::without_lone_surrogates;
 pub use word::{Vocabulary, Word};

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::json::{message, optional_object, parse_borrowed};
 use crate::{
-    ConfigDigest, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout, RolloutEntry, SourceId,
-    refuse_shared_ids,
+    ConfigDigest, ExtraFields, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout,
+    RolloutEntry, SourceId, refuse_shared_ids,
 };
 
 /// The largest number of values in the contexts of one request together. A value takes about 32 to
@@ -56,6 +56,10 @@ pub struct ScoreRequest {
         deserialize_with = "optional_object"
     )]
     pub expect: Option<Expectation>,
+    /// Handling of fields that a rollout does not have, such as the columns of a data set.
+    /// Default: they are an error of their rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_fields: Option<ExtraFields>,
 }
 
 /// The configuration that a request expects.
@@ -128,8 +132,16 @@ impl IncomingRequest {
     pub fn parse(bytes: &[u8], max_rollouts: usize) -> Result<Self, Invalid> {
         refuse_list(bytes)?;
         let raw: RawScoreRequest = parse_borrowed(bytes)?;
-        let RawScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms, expect } =
-            raw;
+        let RawScoreRequest {
+            rollouts,
+            sources,
+            profile,
+            fusion,
+            advantages,
+            deadline_ms,
+            expect,
+            extra_fields,
+        } = raw;
         let mut array = serde_json::Deserializer::from_str(rollouts.get());
         let (texts, count) =
             EntryTexts { max: max_rollouts }.deserialize(&mut array).map_err(|error| {
@@ -138,15 +150,23 @@ impl IncomingRequest {
         check_count(count, max_rollouts).map_err(|invalid| invalid.below("/rollouts"))?;
         let mut left = MAX_CONTEXT_VALUES;
         let parse = |text: &&RawValue| {
-            let mut entry = RolloutEntry::parse(text.get());
+            let mut entry = RolloutEntry::parse_with(text.get(), extra_fields);
             entry.take_values(&mut left);
             entry
         };
         let mut entries: Vec<_> = texts.iter().map(parse).collect();
         refuse_shared_ids(&mut entries);
         let rollouts = Vec::new();
-        let settings =
-            ScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms, expect };
+        let settings = ScoreRequest {
+            rollouts,
+            sources,
+            profile,
+            fusion,
+            advantages,
+            deadline_ms,
+            expect,
+            extra_fields,
+        };
         Ok(Self { entries, settings })
     }
 
@@ -212,6 +232,8 @@ struct RawScoreRequest<'a> {
     deadline_ms: Option<u64>,
     #[serde(default, deserialize_with = "optional_object")]
     expect: Option<Expectation>,
+    #[serde(default)]
+    extra_fields: Option<ExtraFields>,
 }
 
 /// Reads the JSON texts of the first `max` rollouts, and counts all of them. The limit bounds
@@ -354,7 +376,7 @@ mod tests {
     fn settings_are_read_as_by_the_typed_request() {
         let json = r#"{"rollouts": [], "sources": ["rm"], "profile": "p", "fusion": {"bound": 3.0},
                        "advantages": {"estimator": "grpo"}, "deadline_ms": 7,
-                       "expect": {"digest": "@"}}"#;
+                       "expect": {"digest": "@"}, "extra_fields": "context"}"#;
         let json = json.replace('@', ConfigDigest::of("a").as_str());
         let typed: ScoreRequest = serde_json::from_str(&json).unwrap();
         assert_eq!(parse(&json).unwrap(), IncomingRequest::from(typed));

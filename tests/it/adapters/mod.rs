@@ -6,10 +6,12 @@
 //! | `recorded.rs` | recorded requests of each client, from `recorded/`, and the fields it reads |
 //! | `engines.rs` | replies of serving engines other than classifications |
 //! | `rules.rs` | the thirteen rules learnt from clients, one test per rule |
+//! | `thoughts.rs` | one reward for one dialogue, in whatever form it was written |
 
 mod engines;
 mod recorded;
 mod rules;
+mod thoughts;
 
 use guerdon_tests::{Reply, Server};
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::Response;
-use guerdon_types::{Context, Message, Problem, Role};
+use guerdon_types::{Context, Message, Problem, Role, ToolCall};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
@@ -107,8 +107,8 @@ async fn verify(
     call: ScoreCall,
     JsonBody(request): JsonBody<VerifyRequest>,
 ) -> Result<Response, ApiError> {
-    let item = call.compute(move |_| {
-        let item = Item::messages(messages(&request), context(&request.row));
+    let item = call.compute(move |options| {
+        let item = Item::messages(messages(&request), context(&request.row), options);
         (item, request)
     });
     let (item, request) = item.await?;
@@ -130,9 +130,10 @@ fn messages(request: &VerifyRequest) -> Vec<Message> {
     let prompt = messages.len();
     let output = request.response.get("output").and_then(Value::as_array);
     messages.extend(output.into_iter().flatten().filter_map(message));
-    // A response that has only calls or reasoning is an empty reply to the partner.
+    // A response without a message is a turn that only calls tools, or an empty reply.
     if !messages.iter().skip(prompt).any(|message| message.role == Role::Assistant) {
-        messages.push(Message::new(Role::Assistant, ""));
+        let tool_calls = output.into_iter().flatten().filter_map(call).collect();
+        messages.push(Message { tool_calls, ..Message::new(Role::Assistant, "") });
     }
     messages
 }
@@ -143,10 +144,20 @@ fn message(item: &Value) -> Option<Message> {
     match item.get("type").and_then(Value::as_str).unwrap_or("message") {
         "message" => Some(ForeignMessage::deserialize(item).ok()?.read()),
         "function_call_output" | "custom_tool_call_output" => {
-            Some(Message::new(Role::Tool, text_of(item.get("output")?)))
+            let id = item.get("call_id").and_then(Value::as_str).map(str::to_owned);
+            let result = Message::new(Role::Tool, text_of(item.get("output")?));
+            Some(Message { tool_call_id: id, ..result })
         }
         _ => None,
     }
+}
+
+/// The call of an item of a response; `None` for another item.
+fn call(item: &Value) -> Option<ToolCall> {
+    item.get("type").filter(|kind| *kind == "function_call")?;
+    let id = item.get("call_id").and_then(Value::as_str).map(str::to_owned);
+    let call = ToolCall::deserialize(item).ok()?;
+    Some(ToolCall { id: id.or(call.id), ..call })
 }
 
 /// The row's context. Entries under `verifier_metadata` replace others of the same name.

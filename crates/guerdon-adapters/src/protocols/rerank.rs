@@ -7,7 +7,7 @@
 
 use axum::Extension;
 use axum::response::Response;
-use guerdon_types::{Problem, RequestId};
+use guerdon_types::{Problem, ProblemCode, RequestId};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,9 +27,13 @@ pub(super) fn routes() -> OpenApiRouter {
 struct RerankRequest {
     /// The prompt, with or without the chat template's markers.
     query: String,
-    /// The replies to rank. The field's name selects the form of the answer.
-    #[serde(flatten)]
-    replies: Replies,
+    /// The replies to rank, in the field of text-embeddings-inference. The field's name selects the
+    /// form of the answer.
+    #[serde(default)]
+    texts: Option<Vec<String>>,
+    /// The replies to rank, in the field of vLLM and Infinity.
+    #[serde(default)]
+    documents: Option<Vec<String>>,
     /// Returned in the reply.
     #[serde(default)]
     model: Option<String>,
@@ -48,8 +52,7 @@ struct RerankRequest {
 }
 
 /// The replies to rank.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug)]
 enum Replies {
     /// The field of text-embeddings-inference.
     Texts(Vec<String>),
@@ -124,8 +127,19 @@ async fn rerank(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<RerankRequest>,
 ) -> Result<Response, ApiError> {
-    let RerankRequest { query, replies, model, raw_scores, use_activation, return_text, top_n } =
+    let RerankRequest { query, model, raw_scores, use_activation, return_text, top_n, .. } =
         request;
+    let replies = match (request.texts, request.documents) {
+        (Some(texts), _) => Replies::Texts(texts),
+        (None, Some(documents)) => Replies::Documents(documents),
+        (None, None) => {
+            let detail = "the body has neither `texts` nor `documents`";
+            return Err(Problem::new(ProblemCode::InvalidRequest, detail)
+                .pointer("")
+                .hint("send the replies to rank as `texts` or as `documents`, a list of texts")
+                .into());
+        }
+    };
     let (Replies::Texts(texts) | Replies::Documents(texts)) = &replies;
     call.check_count(texts.len())?;
     call.check_copies(&query, texts.len())?;

@@ -140,7 +140,8 @@ async fn answer(
     let EvaluateRequest { messages, ground_truth, kwargs, facts: mut context } = request;
     context.extend(kwargs);
     context.extend(ground_truth_context(ground_truth));
-    let answers = call.score(protocol, vec![Item::messages(read(messages), context)]).await?;
+    let item = Item::messages(read(messages), context, &call.options);
+    let answers = call.score(protocol, vec![item]).await?;
     Ok(answers.reply(answers.items.first().map(|answer| evaluate_result(answer, &answers))))
 }
 

@@ -43,7 +43,11 @@ struct PredictRequest {
 
 /// One text or pair, or a batch of them.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`inputs` is a text, a list of one text, a pair of prompt and response, or a list of such lists: \
+                 for several texts, send [[\"first text\"], [\"second text\"]]"
+)]
 enum PredictInputs {
     /// One text with the chat template's markers.
     Text(String),

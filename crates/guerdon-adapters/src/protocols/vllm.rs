@@ -35,7 +35,11 @@ pub(super) struct ClassifyRequestBody {
 
 /// The input: texts, or one conversation.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected `input`, a text or a list of texts, or `messages`, one conversation; tokens of the \
+                 client's model cannot be read here"
+)]
 enum ClassifyInputOrChat {
     Input {
         /// Texts with the chat template's markers.
@@ -162,7 +166,10 @@ pub(super) async fn items(
         ClassifyInputOrChat::Input { input } => text_items(call, input.take()).await,
         ClassifyInputOrChat::Chat { messages } => {
             let messages = std::mem::take(messages);
-            call.compute(move |_| vec![Item::messages(read(messages), Context::new())]).await
+            call.compute(move |options| {
+                vec![Item::messages(read(messages), Context::new(), options)]
+            })
+            .await
         }
     }
 }

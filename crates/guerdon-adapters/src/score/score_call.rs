@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::source_name::SourceName;
 use super::url_options::{OnFailure, UrlOptions};
 use crate::service::{ApiError, SHORT_BODY, ScoreHandle, ScoreService, compute};
-use crate::text::ForeignDialogue;
+use crate::text::{ForeignDialogue, of_messages};
 
 /// The header with the number of texts whose chat template was not recognised.
 const UNRECOGNISED: HeaderName = HeaderName::from_static("x-guerdon-unrecognised");
@@ -62,8 +62,8 @@ impl Item {
     }
 
     /// A dialogue sent as messages.
-    pub(crate) fn messages(messages: Vec<Message>, context: Context) -> Self {
-        Self::text(ForeignDialogue { messages, recognised: true, thought: false }, context)
+    pub(crate) fn messages(messages: Vec<Message>, context: Context, options: &UrlOptions) -> Self {
+        Self::text(of_messages(messages, options.thoughts), context)
     }
 
     /// An item that is not a dialogue, with the reason. It does not affect the other items.
@@ -83,7 +83,7 @@ pub(crate) struct ItemScore {
     pub(crate) result: Option<RolloutResult>,
     /// True if the turns were recognised in the text.
     pub(crate) recognised: bool,
-    /// True if a `<think>` block was dropped.
+    /// True if thoughts were dropped.
     pub(crate) thought: bool,
 }
 

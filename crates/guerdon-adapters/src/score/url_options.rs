@@ -36,8 +36,8 @@ pub(crate) struct UrlOptions {
     /// choice. Default: depends on the route.
     #[param(value_type = Option<String>)]
     pub(crate) on_failure: Option<OnFailure>,
-    /// The handling of a `<think>` block that opens the reply: `drop` it, or `keep` and score it.
-    /// Default: `drop`.
+    /// The handling of thoughts before the reply, such as a `<think>` block: `drop` them, or `keep`
+    /// and score them. Default: `drop`.
     #[param(inline)]
     pub(crate) thoughts: Thoughts,
     /// The reply of `/rm`: a bare `number`, or a `dict` with every part. Default: `number`.
@@ -134,14 +134,14 @@ impl<'de> Deserialize<'de> for OnFailure {
     }
 }
 
-/// The handling of a `<think>` block that opens the reply.
+/// The handling of thoughts before a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Thoughts {
-    /// Scores the reply without it, since the partner never sees it.
+    /// Scores the reply without them, since the partner never sees them.
     #[default]
     Drop,
-    /// Scores it as part of the reply.
+    /// Scores them as part of the reply.
     Keep,
 }
 

@@ -6,7 +6,7 @@
 //! partner. If only the whole text is known, the two cases cannot be distinguished.
 
 use guerdon_text::chat_markup::{
-    MarkedTurn, Speaker, after_thoughts, marked_turns, trim_end_tokens, trim_start_tokens,
+    MarkedTurn, Speaker, marked_turns, read_reply, trim_end_tokens, trim_start_tokens,
 };
 use guerdon_types::{Message, Role};
 
@@ -18,7 +18,7 @@ pub(crate) struct ForeignDialogue {
     pub(crate) messages: Vec<Message>,
     /// True if the turns were recognised; otherwise the whole text is one turn.
     pub(crate) recognised: bool,
-    /// True if a `<think>` block was dropped from the reply.
+    /// True if thoughts were dropped from the reply.
     pub(crate) thought: bool,
 }
 
@@ -55,9 +55,34 @@ pub(crate) fn reply_to(
     reply: &str,
     thoughts: Thoughts,
 ) -> ForeignDialogue {
+    messages.iter_mut().for_each(|message| _ = clean_message(message, thoughts));
     let (reply, thought) = clean_reply(reply, thoughts);
     messages.push(Message::new(Role::Assistant, reply));
     ForeignDialogue { messages, recognised: true, thought }
+}
+
+/// The dialogue that came as messages. Thoughts are dropped from every turn of the policy.
+pub(crate) fn of_messages(mut messages: Vec<Message>, thoughts: Thoughts) -> ForeignDialogue {
+    let mut thought = false;
+    for message in &mut messages {
+        if message.role == Role::Assistant {
+            thought = clean_message(message, thoughts);
+        }
+    }
+    ForeignDialogue { messages, recognised: true, thought }
+}
+
+/// Drops the thoughts of a turn of the policy. Returns true if there were any.
+fn clean_message(message: &mut Message, thoughts: Thoughts) -> bool {
+    if message.role != Role::Assistant || thoughts == Thoughts::Keep {
+        return false;
+    }
+    let reply = read_reply(&message.content);
+    let (visible, thought) = (reply.visible.into_owned(), reply.thought);
+    if visible.len() != message.content.len() {
+        message.content = visible;
+    }
+    thought || message.reasoning_content.is_some()
 }
 
 /// The dialogue of a whole text, whose last turn is the policy's.
@@ -90,35 +115,23 @@ fn after_prompt<'a>(query: &'a str, prompt: &str) -> Option<&'a str> {
 
 fn messages(turns: &[MarkedTurn<'_>], thoughts: Thoughts) -> Vec<Message> {
     let message = |turn: &MarkedTurn<'_>| {
-        let content = match (turn.speaker, thoughts) {
-            (Speaker::Assistant, Thoughts::Drop) => {
-                after_thoughts(turn.content).unwrap_or(turn.content)
-            }
-            _ => turn.content,
-        };
-        Message::new(role(turn.speaker), content)
+        let mut message = Message::new(turn.speaker.into(), turn.content);
+        clean_message(&mut message, thoughts);
+        message
     };
     turns.iter().map(message).collect()
-}
-
-/// The role of a speaker.
-pub(super) const fn role(speaker: Speaker) -> Role {
-    match speaker {
-        Speaker::System => Role::System,
-        Speaker::User => Role::User,
-        Speaker::Assistant => Role::Assistant,
-        Speaker::Tool => Role::Tool,
-    }
 }
 
 /// The reply that the partner sees, and true if thoughts were dropped from it.
 fn clean_reply(written: &str, thoughts: Thoughts) -> (String, bool) {
     let written = trim_end_tokens(written);
-    let reply = match thoughts {
-        Thoughts::Drop => after_thoughts(written),
-        Thoughts::Keep => None,
-    };
-    (reply.unwrap_or(written).to_owned(), reply.is_some())
+    match thoughts {
+        Thoughts::Drop => {
+            let reply = read_reply(written);
+            (reply.visible.into_owned(), reply.thought)
+        }
+        Thoughts::Keep => (written.to_owned(), false),
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +139,7 @@ mod tests {
     use super::*;
 
     /// One dialogue in each model's own template, with the generation prompt at the end.
-    const PROMPTS: [(&str, &str); 6] = [
+    const PROMPTS: [(&str, &str); 15] = [
         (
             "ChatML",
             "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n480?\nFinal.<|im_end|>\n\
@@ -154,11 +167,80 @@ mod tests {
             "<s>[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\n480?\nFinal. [/INST] 440? </s><s>[INST] No. [/INST]",
         ),
         (
+            "Llama 4",
+            "<|begin_of_text|><|header_start|>system<|header_end|>\n\nBe kind.<|eot|>\
+             <|header_start|>user<|header_end|>\n\n480?\nFinal.<|eot|><|header_start|>assistant<|header_end|>\n\n440?<|eot|>\
+             <|header_start|>user<|header_end|>\n\nNo.<|eot|><|header_start|>assistant<|header_end|>\n\n",
+        ),
+        (
+            "Phi-4",
+            "<|im_start|>system<|im_sep|>Be kind.<|im_end|><|im_start|>user<|im_sep|>480?\nFinal.<|im_end|>\
+             <|im_start|>assistant<|im_sep|>440?<|im_end|><|im_start|>user<|im_sep|>No.<|im_end|>\
+             <|im_start|>assistant<|im_sep|>",
+        ),
+        (
+            "Granite",
+            "<|start_of_role|>system<|end_of_role|>Be kind.<|end_of_text|>\n\
+             <|start_of_role|>user<|end_of_role|>480?\nFinal.<|end_of_text|>\n\
+             <|start_of_role|>assistant<|end_of_role|>440?<|end_of_text|>\n\
+             <|start_of_role|>user<|end_of_role|>No.<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
+        ),
+        (
+            "Phi-3",
+            "<|system|>\nBe kind.<|end|>\n<|user|>\n480?\nFinal.<|end|>\n<|assistant|>\n440?<|end|>\n\
+             <|user|>\nNo.<|end|>\n<|assistant|>\n",
+        ),
+        (
+            "Zephyr",
+            "<|system|>\nBe kind.</s>\n<|user|>\n480?\nFinal.</s>\n<|assistant|>\n440?</s>\n\
+             <|user|>\nNo.</s>\n<|assistant|>\n",
+        ),
+        (
+            "GLM-4.5",
+            "[gMASK]<sop><|system|>\nBe kind.<|user|>\n480?\nFinal./nothink<|assistant|>\n<think></think>\n440?\
+             <|user|>\nNo./nothink<|assistant|>\n<think></think>\n",
+        ),
+        (
+            "gpt-oss",
+            "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\n\
+             Knowledge cutoff: 2024-06\n\nReasoning: medium\n\n\
+             # Valid channels: analysis, commentary, final. Channel must be included for every message.<|end|>\
+             <|start|>developer<|message|># Instructions\n\nBe kind.\n\n<|end|>\
+             <|start|>user<|message|>480?\nFinal.<|end|>\
+             <|start|>assistant<|channel|>final<|message|>440?<|end|>\
+             <|start|>user<|message|>No.<|end|><|start|>assistant",
+        ),
+        (
+            "DeepSeek-R1",
+            "<｜begin▁of▁sentence｜>Be kind.<｜User｜>480?\nFinal.<｜Assistant｜>440?<｜end▁of▁sentence｜>\
+             <｜User｜>No.<｜Assistant｜>",
+        ),
+        (
+            "DeepSeek-V3.1, not thinking",
+            "<｜begin▁of▁sentence｜>Be kind.<｜User｜>480?\nFinal.<｜Assistant｜></think>440?<｜end▁of▁sentence｜>\
+             <｜User｜>No.<｜Assistant｜></think>",
+        ),
+        (
             "left-padded ChatML",
             "<|endoftext|><|endoftext|><|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n480?\nFinal.<|im_end|>\n\
              <|im_start|>assistant\n440?<|im_end|>\n<|im_start|>user\nNo.<|im_end|>\n<|im_start|>assistant\n",
         ),
     ];
+
+    /// The end of a reply in a template.
+    fn end_of(name: &str) -> &'static str {
+        match name {
+            "Llama 3.1" => "<|eot_id|>",
+            "Llama 4" => "<|eot|>",
+            "Llama 2" | "Mistral, version 7" | "Zephyr" => "</s>",
+            "Granite" => "<|end_of_text|>",
+            "Phi-3" => "<|end|>",
+            "GLM-4.5" => "<|user|>",
+            "gpt-oss" => "<|return|>",
+            "DeepSeek-R1" | "DeepSeek-V3.1, not thinking" => "<｜end▁of▁sentence｜>",
+            _ => "<|im_end|>\n",
+        }
+    }
 
     fn turns(dialogue: &ForeignDialogue) -> Vec<(Role, &str)> {
         dialogue.messages.iter().map(|message| (message.role, message.content.trim())).collect()
@@ -178,14 +260,11 @@ mod tests {
     #[test]
     fn every_template_is_read_back_to_its_turns() {
         for (name, prompt) in PROMPTS {
-            let end = match name {
-                "Llama 3.1" => "<|eot_id|>",
-                "Llama 2" | "Mistral, version 7" => "</s>",
-                _ => "<|im_end|>\n",
-            };
-            let query = format!("{prompt}460, then?{end}");
+            let end = end_of(name);
+            let channel = if name == "gpt-oss" { "<|channel|>final<|message|>" } else { "" };
+            let query = format!("{prompt}{channel}460, then?{end}");
             for dialogue in [
-                continued(prompt, &format!("460, then?{end}"), Thoughts::Drop),
+                continued(prompt, &format!("{channel}460, then?{end}"), Thoughts::Drop),
                 split(&query, Some(prompt), Thoughts::Drop),
                 whole(&query, Thoughts::Drop),
             ] {
@@ -193,6 +272,75 @@ mod tests {
                 assert!(dialogue.recognised, "{name}");
             }
         }
+    }
+
+    #[test]
+    fn thoughts_of_every_template_are_dropped() {
+        for (name, prompt) in PROMPTS {
+            let end = end_of(name);
+            let written = match name {
+                "gpt-oss" => vec![
+                    "<|channel|>analysis<|message|>They ask.<|end|><|start|>assistant<|channel|>final<|message|>460, then?"
+                        .to_owned(),
+                ],
+                _ => ["<think>\n", ""]
+                    .map(|start| format!("{start}They ask.\n</think>\n\n460, then?"))
+                    .to_vec(),
+            };
+            for written in written {
+                // A prompt that closes the block leaves none for the reply to close.
+                if prompt.ends_with("</think>\n\n") || prompt.trim_end().ends_with("</think>") {
+                    continue;
+                }
+                let query = format!("{prompt}{written}{end}");
+                for dialogue in [
+                    continued(prompt, &format!("{written}{end}"), Thoughts::Drop),
+                    split(&query, Some(prompt), Thoughts::Drop),
+                    whole(&query, Thoughts::Drop),
+                ] {
+                    assert_eq!(turns(&dialogue), with_reply("460, then?"), "{name}");
+                    assert!(dialogue.thought, "{name}");
+                }
+            }
+            let opened = format!("{prompt}<think>\n");
+            let dialogue = continued(&opened, "They ask.</think>\n460, then?", Thoughts::Drop);
+            assert_eq!(turns(&dialogue), with_reply("460, then?"), "{name}");
+        }
+    }
+
+    #[test]
+    fn magistral_thinks_in_brackets() {
+        let prompt = "<s>[SYSTEM_PROMPT]Think in [THINK]brackets[/THINK] first.[/SYSTEM_PROMPT][INST]480?[/INST]";
+        let written = "[THINK]They ask 480. [/THINK]460?</s>";
+        for dialogue in [
+            continued(prompt, written, Thoughts::Drop),
+            whole(&format!("{prompt}{written}"), Thoughts::Drop),
+        ] {
+            let system = (Role::System, "Think in [THINK]brackets[/THINK] first.");
+            let turn = [system, (Role::User, "480?"), (Role::Assistant, "460?")];
+            assert_eq!(turns(&dialogue), turn);
+            assert!(dialogue.thought && dialogue.recognised);
+        }
+    }
+
+    #[test]
+    fn thoughts_in_messages_are_dropped_from_every_turn_of_the_policy() {
+        let messages = || {
+            vec![
+                Message::new(Role::Assistant, "<think>a</think>Hi."),
+                Message::new(Role::User, "<think>mine</think>480?"),
+                Message::new(Role::Assistant, "They ask.\n</think>\n\n460?"),
+            ]
+        };
+        let dropped = of_messages(messages(), Thoughts::Drop);
+        let said = [
+            (Role::Assistant, "Hi."),
+            (Role::User, "<think>mine</think>480?"),
+            (Role::Assistant, "460?"),
+        ];
+        assert_eq!((turns(&dropped), dropped.thought), (said.to_vec(), true));
+        let kept = of_messages(messages(), Thoughts::Keep);
+        assert_eq!((kept.messages, kept.thought), (messages(), false));
     }
 
     #[test]

@@ -1,31 +1,48 @@
 //! Messages in the form of OpenAI's APIs, read leniently, since the content of a trainer's dataset
 //! cannot be changed by the request's sender.
 
-use guerdon_text::chat_markup::Speaker;
-use guerdon_types::{Context, Message, Role};
+use guerdon_types::{Context, Message, Role, ToolCall};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::dialogue::role;
-
-/// A chat message in the form of OpenAI's APIs.
+/// A chat message in the form of OpenAI's or Anthropic's API.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 pub(crate) struct ForeignMessage {
-    /// `system`, `developer`, `user`, `assistant`, `tool` or `function`; any other role is the
-    /// user's.
+    /// A role of `/v1/score`, or one of its other names; any other role is the user's.
     #[serde(default)]
-    role: String,
-    /// A text, a list of parts whose texts are joined, or `null`.
+    #[schema(value_type = String)]
+    role: Value,
+    /// A text, a list of parts whose texts are joined by line breaks, or `null`. Parts that are not
+    /// texts are left out.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     content: Value,
+    /// The other fields of a message of `/v1/score`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    fields: Map<String, Value>,
 }
 
 impl ForeignMessage {
-    /// The message, with an unknown role as the user's.
+    /// The message. What cannot be read is left out: the content of a dataset cannot be changed by
+    /// the sender of the request.
     pub(crate) fn read(self) -> Message {
-        let role = Speaker::from_name(&self.role).map_or(Role::User, role);
-        Message::new(role, text_of(&self.content))
+        let Self { role, content, mut fields } = self;
+        for (name, value) in [("role", role), ("content", content)] {
+            if !value.is_null() {
+                fields.insert(name.to_owned(), value);
+            }
+        }
+        let message = Value::Object(fields);
+        if let Ok(message) = Message::deserialize(&message) {
+            return message;
+        }
+        let field = |name: &str| message.get(name);
+        let role = field("role").and_then(Value::as_str).and_then(Role::from_name);
+        let content = field("content").map(text_of).unwrap_or_default();
+        let calls = field("tool_calls").and_then(Value::as_array).into_iter().flatten();
+        let tool_calls = calls.filter_map(|call| ToolCall::deserialize(call).ok()).collect();
+        Message { tool_calls, ..Message::new(role.unwrap_or(Role::User), content) }
     }
 }
 
@@ -34,11 +51,16 @@ pub(crate) fn read(messages: Vec<ForeignMessage>) -> Vec<Message> {
     messages.into_iter().map(ForeignMessage::read).collect()
 }
 
-/// The text of a content: the text itself, or the texts of its parts, concatenated.
+/// The text of a content: the text itself, or the texts of its parts, joined by line breaks.
 pub(crate) fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+        Value::Array(parts) => {
+            let text = |part: &'_ Value| {
+                Some(part.as_str().or_else(|| part.get("text")?.as_str())?.to_owned())
+            };
+            parts.iter().filter_map(text).collect::<Vec<_>>().join("\n")
+        }
         _ => String::new(),
     }
 }
@@ -66,17 +88,30 @@ mod tests {
 
     use super::*;
 
+    fn message(json: Value) -> Message {
+        serde_json::from_value::<ForeignMessage>(json).unwrap().read()
+    }
+
     #[test]
     fn parts_are_joined_and_unknown_roles_are_users() {
         let parts = json!([{ "type": "text", "text": "48" }, { "type": "image_url" }, { "type": "text", "text": "0" }]);
-        let message: ForeignMessage =
-            serde_json::from_value(json!({ "role": "hotel", "content": parts })).unwrap();
-        assert_eq!(message.read(), Message::new(Role::User, "480"));
-        let call: ForeignMessage = serde_json::from_value(
-            json!({ "role": "assistant", "content": null, "tool_calls": [] }),
-        )
-        .unwrap();
-        assert_eq!(call.read(), Message::new(Role::Assistant, ""));
+        let read = message(json!({ "role": "hotel", "content": parts }));
+        assert_eq!(read, Message::new(Role::User, "48\n0"));
+        assert_eq!(message(json!({ "content": 3 })), Message::new(Role::User, ""));
+        assert!(serde_json::from_value::<ForeignMessage>(json!(["assistant", "a"])).is_err());
+        let strange = json!({ "role": "gpt", "content": "a", "column": 1 });
+        assert_eq!(message(strange), Message::new(Role::Assistant, "a"));
+    }
+
+    #[test]
+    fn calls_and_thoughts_are_kept_apart_from_the_text() {
+        let calls = json!([{ "id": "1", "function": { "name": "rooms", "arguments": "{}" } }]);
+        let read = message(json!({ "role": "assistant", "content": null, "tool_calls": calls,
+            "reasoning_content": "They ask.", "column": 1 }));
+        assert!(read.only_calls());
+        assert_eq!(read.tool_calls[0].name, "rooms");
+        let empty = message(json!({ "role": "assistant", "content": null, "tool_calls": [] }));
+        assert_eq!(empty, Message::new(Role::Assistant, ""));
     }
 
     #[test]

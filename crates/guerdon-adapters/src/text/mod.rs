@@ -3,5 +3,5 @@
 mod dialogue;
 mod messages;
 
-pub(crate) use self::dialogue::{ForeignDialogue, continued, reply_to, split, whole};
+pub(crate) use self::dialogue::{ForeignDialogue, continued, of_messages, reply_to, split, whole};
 pub(crate) use self::messages::{ForeignMessage, facts, read, text_of};

@@ -25,10 +25,11 @@ impl RenderedDialogue {
         let mut lines = String::with_capacity(texts);
         let mut marks = Vec::with_capacity(messages.len());
         let mut hash = PartsHasher::default();
-        for Message { role, content, .. } in messages {
+        for message in messages {
+            let (role, content) = (message.role, message.text_with_calls());
             marks.push((lines.len(), hash.clone().finish()));
             let from = lines.len();
-            for piece in ["<", role.as_str(), ">", &escaped(content), "</", role.as_str(), ">\n"] {
+            for piece in ["<", role.as_str(), ">", &escaped(&content), "</", role.as_str(), ">\n"] {
                 lines.push_str(piece);
             }
             hash.add(lines.get(from..).unwrap_or_default().as_bytes());
@@ -102,7 +103,11 @@ impl<'a> Case<'a> {
         nonce: &'a Nonce,
     ) -> Option<Self> {
         let (end, before) = dialogue.marks.get(index)?;
-        let turn = escaped(&rollout.messages.get(index)?.content);
+        let shown = rollout.messages.get(index)?.text_with_calls();
+        let turn = match &shown {
+            Cow::Borrowed(text) => escaped(text),
+            Cow::Owned(text) => Cow::Owned(escaped(text).into_owned()),
+        };
         let mut hash = PartsHasher::default();
         hash.add(before);
         hash.add(turn.as_bytes());

@@ -57,8 +57,8 @@ class Settings:
     deadline_ms: int | None = None
     """Milliseconds after which sources that are not ready abstain."""
     thoughts: Literal["drop", "keep"] = "drop"
-    """Treatment of a `<think>` block at the start of a reply. The partner never sees it, so by default it is
-    not scored."""
+    """Treatment of thoughts before a reply, such as a `<think>` block. The partner never sees them, so by default
+    they are not scored."""
     on_failure: OnFailure | str = _environment("ON_FAILURE", "error")
     """`error`, `none`, or a number."""
     expect_digest: str | None = _environment("EXPECT_DIGEST")
@@ -197,47 +197,97 @@ def _count(name: str, value: Any) -> int:
     return count
 
 
-_ROLES: dict[str, Literal["system", "assistant", "tool"]] = {
-    "system": "system",
-    "developer": "system",
-    "assistant": "assistant",
-    "model": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "ipython": "tool",
+_ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(
+        ("assistant", "model", "gpt", "bot", "ai", "chatbot", "chatgpt", "bard", "bing"), "assistant"
+    ),
+    **dict.fromkeys(
+        ("tool", "function", "ipython", "observation", "tool_response", "tool_result", "function_response"), "tool"
+    ),
 }
+
+_KEPT = ("name", "tool_calls", "tool_call_id", "reasoning_content")
+"""Fields of a message that the server reads beside role and content."""
 
 
 def messages(turns: Any, speaker: Literal["user", "assistant"]) -> list[Message]:
     """Converts a text (one turn of `speaker`) or messages of OpenAI's APIs to the wire format.
 
     Lenient, like the server's own adapters: an unknown role counts as the partner, and of a list of parts
-    the texts are used.
+    the texts are used, joined by line breaks.
     """
     if isinstance(turns, str):
         return [{"role": speaker, "content": turns}] if turns or speaker == "assistant" else []
-    return [
-        {"role": _ROLES.get(turn.get("role", ""), "user"), "content": _text(turn.get("content"))}
-        for turn in turns
-    ]
+    return [_message(turn) for turn in turns]
+
+
+def _message(turn: Mapping[str, Any]) -> Message:
+    role = _ROLES.get(str(turn.get("role", "")).lower(), "user")
+    message: Message = {"role": role, "content": _text(turn.get("content"))}
+    for name in _KEPT:
+        value = turn.get(name)
+        if value is not None and len(value) > 0:
+            message[name] = value  # type: ignore[literal-required]
+    return message
 
 
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, Iterable) and not isinstance(content, Mapping):
-        return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
+        return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return ""
 
 
+_BLOCKS = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<seed:think>", "</seed:think>"),
+    ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
+    ("<thought>", "</thought>"),
+)
+"""The markers of blocks of thoughts."""
+
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>)?(?:assistant)?(?P<head>[^<]*(?:<\|channel\|>[^<]*)?(?:<\|constrain\|>[^<]*)?)<\|message\|>"
+    r"(?P<text>.*?)(?:<\|end\|>|<\|return\|>|<\|call\|>|$)",
+    re.DOTALL,
+)
+
+
 def without_thoughts(reply: str) -> str:
-    """Removes the `<think>` block at the start of a reply. A block without an end was cut off, which leaves
-    an empty reply."""
+    """Removes the thoughts before a reply, by the rule of the server's own adapters.
+
+    A block such as `<think>` that opens the reply is removed; one without an end was cut off, which leaves an
+    empty reply. If the first marker of a block is its end, the prompt opened the block, and everything up to it is
+    removed. Of a reply in gpt-oss's channels, `final` is left, and `commentary` that calls no tool.
+    """
     opened = reply.lstrip()
-    if not opened.startswith("<think>"):
-        return reply
-    _, _, rest = opened.removeprefix("<think>").partition("</think>")
-    return rest.lstrip("\n")
+    if opened.startswith(("<|channel|>", "<|start|>assistant")):
+        spoken = [
+            found["text"]
+            for found in _CHANNEL.finditer(opened)
+            if "<|channel|>analysis" not in found["head"] and " to=" not in found["head"]
+        ]
+        return "\n".join(spoken)
+    if opened.startswith("analysis") and "assistantfinal" in opened:
+        return opened.partition("assistantfinal")[2]
+    if not opened.startswith(tuple(start for start, _ in _BLOCKS)):
+        for start, end in _BLOCKS:
+            before, marker, after = reply.partition(end)
+            if marker and start not in before:
+                reply = after.lstrip("\r\n ")
+                break
+    while True:
+        opened = reply.lstrip()
+        for start, end in _BLOCKS:
+            if opened.startswith(start):
+                reply = opened.removeprefix(start).partition(end)[2].lstrip("\r\n ")
+                break
+        else:
+            return reply
 
 
 _END = re.compile(

@@ -20,11 +20,22 @@ Estimator: TypeAlias = Literal["grpo", "dr_grpo", "rloo", "batch_std", "pass_at_
 # Required keys are in a base class, because Python 3.10 has no `NotRequired`.
 
 
-class Message(TypedDict):
-    """One message of a dialogue."""
-
+class _Message(TypedDict):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+
+
+class Message(_Message, total=False):
+    """One message of a dialogue."""
+
+    name: str
+    """The author's name among those of the same role; not scored."""
+    tool_calls: list[dict[str, Any]]
+    """The tools that the message calls, in the form of OpenAI's API."""
+    tool_call_id: str
+    """The call that the message is the result of."""
+    reasoning_content: str
+    """The policy's thoughts; not scored."""
 
 
 class _Rollout(TypedDict):
@@ -38,6 +49,8 @@ class Rollout(_Rollout, total=False):
     """Returned in the result; by default the rollout's index."""
     group: str
     """The group of the rollout: the samples of one prompt have the same."""
+    tools: list[dict[str, Any]]
+    """The tools that the policy may call."""
     score: Literal["last", "all"] | list[int]
     """The assistant turns to score; by default the last."""
     context: dict[str, Any]

@@ -72,7 +72,8 @@ impl Reference {
     /// The rules that hit message `turn` of `rollout`, by id.
     #[must_use]
     pub fn evaluate(&self, rollout: &Rollout, turn: usize) -> Vec<NaiveHit> {
-        let Some(message) = rollout.messages.get(turn) else { return Vec::new() };
+        let said = rollout.messages.get(turn).filter(|message| !message.only_calls());
+        let Some(message) = said else { return Vec::new() };
         let text = NaiveText::new(&message.content, &rollout.context, &self.regexes);
         let hit = |(rule, condition): &(Rule, Option<Expr>)| {
             let mut found = text.test(&rule.test, condition.as_ref())?;

@@ -298,10 +298,10 @@ pub(crate) fn too_large(limits: &Limits, index: usize, rollout: &Rollout) -> Opt
         .messages
         .iter()
         .enumerate()
-        .find(|(_, m)| m.content.len() > limits.max_message_bytes)?;
+        .find(|(_, m)| m.longest_text() > limits.max_message_bytes)?;
     let detail = format!(
         "a message of {} bytes exceeds this server's limit of {}",
-        longest.1.content.len(),
+        longest.1.longest_text(),
         limits.max_message_bytes
     );
     Some(

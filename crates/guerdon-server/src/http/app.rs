@@ -1,5 +1,6 @@
 //! The routes and the layers around them: context, authorization, compression, problem bodies.
 
+use std::future::ready;
 use std::time::Instant;
 
 use axum::Router;
@@ -8,7 +9,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use guerdon_types::{Problem, ProblemCode, RequestId};
 use http::header::{HeaderName, X_FRAME_OPTIONS};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
@@ -70,6 +71,21 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
     Ok(json)
 }
 
+/// The hint that names the path which was probably meant: with or without `/v1`, without a slash at
+/// the end, or one with a similar name.
+fn nearest_path(path: &str, known: &[String]) -> Option<String> {
+    let path = path.get(..MAX_PATH_CHARS).unwrap_or(path).trim_end_matches('/');
+    let bare = path.strip_prefix("/v1").unwrap_or(path);
+    let forms = [path.to_owned(), bare.to_owned(), format!("/v1{bare}")];
+    let is_known = |form: &&String| known.contains(*form);
+    let nearest =
+        |form: &String| guerdon_text::did_you_mean(form, known.iter().map(String::as_str));
+    match forms.iter().find(is_known) {
+        Some(form) => Some(format!("did you mean `{form}`? /docs shows the routes")),
+        None => forms.iter().find_map(nearest),
+    }
+}
+
 pub(crate) fn router(app: App) -> Router {
     let (routes, document) = documented_routes();
     // Compression would delay the lines of a stream.
@@ -78,15 +94,16 @@ pub(crate) fn router(app: App) -> Router {
     // For clients that append their own path to the configured URL: they drop its query string but
     // keep its path, so the profile can be in the path.
     let (with_profile, _) = guerdon_adapters::routes().with_state(()).split_for_parts();
+    let paths: Vec<String> = document.paths.paths.keys().cloned().collect();
+    let fallback = move |uri: Uri| {
+        let hint = nearest_path(uri.path(), &paths).unwrap_or_else(|| "see /docs".to_owned());
+        let problem = Problem::new(ProblemCode::NotFound, "there is no route at this path");
+        ready(ApiError::from(problem.hint(hint)))
+    };
     routes
         .nest("/profiles/{profile}", with_profile)
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
-        .fallback(async || {
-            ApiError::from(
-                Problem::new(ProblemCode::NotFound, "there is no route at this path")
-                    .hint("see /docs"),
-            )
-        })
+        .fallback(fallback)
         .method_not_allowed_fallback(async || {
             ApiError::new(ProblemCode::MethodNotAllowed, "method not allowed")
         })
@@ -163,5 +180,27 @@ fn method_label(method: &Method) -> &'static str {
         Method::HEAD => "HEAD",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_path_is_answered_with_the_nearest_one() {
+        let known = ["/v1/score", "/score", "/rerank", "/get_reward"].map(str::to_owned);
+        for (path, hint) in [
+            ("/v1/rerank", Some("/rerank")),
+            ("/v1/score/", Some("/v1/score")),
+            ("/get_rewards", Some("/get_reward")),
+            ("/", None),
+            ("/v2/models", None),
+        ] {
+            let found = nearest_path(path, &known);
+            assert_eq!(found.is_some(), hint.is_some(), "{path}: {found:?}");
+            let wanted = hint.map(|hint| format!("did you mean `{hint}`?")).unwrap_or_default();
+            assert!(found.unwrap_or_default().starts_with(&wanted), "{path}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! DeepSeek's template: `<\u{ff5c}User\u{ff5c}>` and `<\u{ff5c}Assistant\u{ff5c}>`, written with full-width bars.
 
-use super::{MarkedTurn, Speaker, first_of, markers, trim_start_tokens};
+use super::tokens::trim_start_tokens;
+use super::turns::{MarkedTurn, Speaker, first_of, markers};
 
 const MARKERS: &[(&str, Speaker)] = &[
     ("<\u{ff5c}User\u{ff5c}>", Speaker::User),

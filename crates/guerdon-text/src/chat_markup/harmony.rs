@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{MarkedTurn, Speaker, first_of};
+use super::turns::{MarkedTurn, Speaker, first_of};
 
 const START: &str = "<|start|>";
 const CHANNEL: &str = "<|channel|>";

@@ -1,6 +1,6 @@
 //! Templates that put a head with the speaker's name before each turn.
 
-use super::{MarkedTurn, Speaker, tool_result};
+use super::turns::{MarkedTurn, Speaker, tool_result};
 
 /// A template that puts a head with the speaker's name before each turn.
 struct HeadedTemplate {

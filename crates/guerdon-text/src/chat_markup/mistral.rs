@@ -1,7 +1,7 @@
 //! Mistral's templates, and Llama 2's: pairs of markers in brackets around all turns but the
 //! assistant's.
 
-use super::{MarkedTurn, Speaker};
+use super::turns::{MarkedTurn, Speaker};
 
 /// A pair of Mistral's markers.
 struct Bracket {

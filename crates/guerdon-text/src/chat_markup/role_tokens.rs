@@ -1,6 +1,6 @@
 //! Templates with one token for each role: GLM's, Phi-3's, Zephyr's and Tulu's.
 
-use super::{MarkedTurn, Speaker, first_of, markers, tool_result};
+use super::turns::{MarkedTurn, Speaker, first_of, markers, tool_result};
 
 const MARKERS: &[(&str, Speaker)] = &[
     ("<|system|>", Speaker::System),

@@ -11,18 +11,6 @@ use crate::content::{Content, FlatText};
 use crate::ids::optional_text_or_integer;
 
 /// One message of a dialogue.
-///
-/// ```
-/// use guerdon_types::{Message, Role};
-///
-/// let blocks = r#"{"role": "assistant", "content": [
-///     {"type": "thinking", "thinking": "I may pay 420."},
-///     {"type": "text", "text": "Could we meet at 420?"}]}"#;
-/// let message: Message = serde_json::from_str(blocks)?;
-/// assert_eq!(message.content, "Could we meet at 420?");
-/// assert_eq!(message.reasoning_content.as_deref(), Some("I may pay 420."));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -161,33 +149,76 @@ impl<'de> Visitor<'de> for MessageVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message, A::Error> {
         let mut read = ReadMessage::default();
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "role" | "from" => set(&mut read.role, map.next_value()?, "role")?,
-                "content" | "value" => set(&mut read.content, map.next_value()?, "content")?,
-                "name" => read.name = map.next_value::<OptionalName>()?.0,
-                "tool_calls" => {
+        while let Some(key) = map.next_key::<Key>()? {
+            match key {
+                Key::Role => set(&mut read.role, map.next_value()?, "role")?,
+                Key::Content => set(&mut read.content, map.next_value()?, "content")?,
+                Key::Name => read.name = map.next_value::<OptionalName>()?.0,
+                Key::ToolCalls => {
                     read.calls = map.next_value::<Option<Vec<ToolCall>>>()?.unwrap_or_default();
                 }
-                "function_call" => read.function_call = map.next_value()?,
-                "tool_call_id" | "tool_use_id" => {
-                    read.tool_call_id = map.next_value::<OptionalName>()?.0;
-                }
-                "reasoning_content" | "reasoning" | "thinking" => {
+                Key::FunctionCall => read.function_call = map.next_value()?,
+                Key::ToolCallId => read.tool_call_id = map.next_value::<OptionalName>()?.0,
+                Key::Reasoning => {
                     let FlatText(text) = map.next_value()?;
                     read.reasoning = read.reasoning.or(Some(text)).filter(|text| !text.is_empty());
                 }
-                "refusal" => read.refusal = map.next_value()?,
-                key if IGNORED.contains(&key) => drop(map.next_value::<IgnoredAny>()?),
+                Key::Refusal => read.refusal = map.next_value()?,
+                Key::Ignored => drop(map.next_value::<IgnoredAny>()?),
                 // A column that other rows of a data set have.
-                key => {
+                Key::Other(key) => {
                     if map.next_value::<Option<IgnoredAny>>()?.is_some() {
-                        return Err(A::Error::unknown_field(key, FIELDS));
+                        return Err(A::Error::unknown_field(&key, FIELDS));
                     }
                 }
             }
         }
         read.message()
+    }
+}
+
+/// A key of a message, under any of its names.
+enum Key {
+    Role,
+    Content,
+    Name,
+    ToolCalls,
+    FunctionCall,
+    ToolCallId,
+    Reasoning,
+    Refusal,
+    Ignored,
+    Other(String),
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field of a message")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+        Ok(match key {
+            "role" | "from" => Key::Role,
+            "content" | "value" => Key::Content,
+            "name" => Key::Name,
+            "tool_calls" => Key::ToolCalls,
+            "function_call" => Key::FunctionCall,
+            "tool_call_id" | "tool_use_id" => Key::ToolCallId,
+            "reasoning_content" | "reasoning" | "thinking" => Key::Reasoning,
+            "refusal" => Key::Refusal,
+            key if IGNORED.contains(&key) => Key::Ignored,
+            key => Key::Other(key.to_owned()),
+        })
     }
 }
 

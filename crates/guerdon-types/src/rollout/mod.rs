@@ -1,5 +1,6 @@
 //! A rollout: one dialogue of the policy, its context, and the turns to score.
 
+mod fields;
 mod message;
 mod role;
 mod score_turns;
@@ -8,6 +9,8 @@ mod tool_call;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use fields::ExtraFields;
+pub(crate) use fields::without_extra;
 pub use message::Message;
 pub use role::Role;
 pub use score_turns::{NamedTurns, ScoreTurns};

@@ -6,9 +6,8 @@ use guerdon_text::chat_markup::Speaker;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The author of a message. Read in any case, and also under the names that other APIs and data
-/// sets use: `developer`, `human`, `gpt`, `bot`, `model`, `function` and others of
-/// [`Speaker::from_name`].
+/// The author of a message. Read in any case, and also under the names of other APIs and of data
+/// sets, such as `developer`, `human`, `gpt`, `bot`, `model` and `function`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

@@ -62,7 +62,9 @@ impl<'a> DialogueTexts<'a> {
     }
 
     fn text(&self, index: usize) -> Option<&ScannedText<'a>> {
-        let content = self.messages.get(index)?.content.as_str();
+        // A message that only calls tools says nothing, which is not the same as an empty text.
+        let message = self.messages.get(index).filter(|message| !message.only_calls())?;
+        let content = message.content.as_str();
         Some(self.texts.get(index)?.get_or_init(|| self.scanned(Cow::Borrowed(content))))
     }
 
