@@ -16,6 +16,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("guerdon-types", &["guerdon-text"]),
     ("guerdon-text", &[]),
     ("guerdon-queue", &[]),
+    ("guerdon-parquet", &[]),
     ("guerdon-optim", &[]),
     ("guerdon-testing", &["guerdon-types"]),
     ("guerdon-fusion", &["guerdon-types"]),
@@ -53,6 +54,7 @@ const OURS: &[(&str, &[&str])] = &[
             "guerdon-model",
             "guerdon-judge",
             "guerdon-rules",
+            "guerdon-parquet",
             "guerdon-text",
         ],
     ),
@@ -62,6 +64,7 @@ const OURS: &[(&str, &[&str])] = &[
 const HEAVY: &[(&str, &[&str])] = &[
     ("ort", &["guerdon-model"]),
     ("tokenizers", &["guerdon-model"]),
+    ("parquet", &["guerdon-parquet"]),
     ("axum", &["guerdon-adapters", "guerdon-server", "guerdon-testing"]),
     ("notify", &["guerdon-server"]),
     ("reqwest", &["guerdon-judge", "guerdon-remote", "guerdon-client"]),

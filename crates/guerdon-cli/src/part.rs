@@ -229,7 +229,7 @@ fn cannot_write(path: &Path) -> String {
 /// `write` fails, or the file cannot be written. `path` then is as it was.
 pub(crate) fn replace(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let path = &behind_links(path)?;
     let cannot = || cannot_write(path);

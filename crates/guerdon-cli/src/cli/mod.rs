@@ -17,6 +17,8 @@ pub(crate) use init::{InitArgs, Template};
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand, RescoreArgs};
 pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFormat};
 
+use crate::commands::score::{ExtraColumns, RowForm, Thoughts};
+
 /// Rewards for RL post-training of dialogue agents: a preference reward model, an LLM judge and
 /// rules, fused, explained and versioned.
 #[derive(Debug, Parser)]
@@ -115,13 +117,24 @@ pub(crate) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
-    /// Rollouts, one JSON object per line as in POST /v1/score, also a JSON list or a whole request;
-    /// plain, gzip or zstd; `-` reads standard input
+    /// Rollouts, one JSON object per line as in POST /v1/score, or rows of another form (see
+    /// --form); also a JSON list or a whole request; plain, gzip or zstd; or Parquet; `-` reads
+    /// standard input
     #[arg(value_name = "IN.jsonl")]
     pub(crate) input: PathBuf,
-    /// Write results to this file, one per line in the order of the input; default: standard
-    /// output. The file is replaced when all results are there; until then they are in
-    /// OUT.jsonl.part
+    /// The form of the rows; default: detected by their columns
+    #[arg(long, value_enum)]
+    pub(crate) form: Option<RowForm>,
+    /// Handling of columns that the form does not have; default: refused in guerdon's own form,
+    /// left out in others
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) extra_columns: Option<ExtraColumns>,
+    /// Handling of thoughts before a reply, such as a <think> block
+    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
+    pub(crate) thoughts: Thoughts,
+    /// Write results to this file, one per line in the order of the input, or as Parquet if its
+    /// name ends in .parquet; default: standard output. The file is replaced when all results are
+    /// there; until then they are in OUT.jsonl.part
     #[arg(long, short, value_name = "OUT.jsonl")]
     pub(crate) out: Option<PathBuf>,
     /// Continue an interrupted run from OUT.jsonl.part, and score no rollout twice

@@ -13,7 +13,7 @@ mod print;
 mod rescore;
 mod rm;
 mod rules;
-mod score;
+pub(crate) mod score;
 mod serve;
 mod setup;
 mod signals;

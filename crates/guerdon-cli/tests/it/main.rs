@@ -11,6 +11,7 @@
 //! | `resume.rs` | interrupted runs of `score` |
 //! | `score.rs` | `score` and `serve` |
 //! | `score_files.rs` | inputs and outputs of `score` |
+//! | `score_forms.rs` | rows of other forms, Parquet and pairs |
 //! | `start.rs` | errors of `serve` that are reported before models load |
 //! | `workbench.rs` | `rules`, `judge`, `rm` and `config` |
 //! | `eval.rs` | `eval` |
@@ -28,6 +29,7 @@ mod rescore;
 mod resume;
 mod score;
 mod score_files;
+mod score_forms;
 mod start;
 mod workbench;
 

@@ -145,8 +145,8 @@ fn link_device_and_table_are_written() {
 #[test]
 fn foreign_formats_and_hints_are_printed() {
     let folder = folder();
-    std::fs::write(folder.path().join("in.parquet"), b"PAR1....").unwrap();
-    insta::assert_snapshot!(transcript(&score(folder.path(), &["in.parquet"])));
+    std::fs::write(folder.path().join("in.arrow"), b"ARROW1..").unwrap();
+    insta::assert_snapshot!(transcript(&score(folder.path(), &["in.arrow"])));
     let lines = "[]\n{\"mesages\": []}\n{\"messages\": []}\n{}\n{\"mesages\": []}\n";
     write(folder.path(), "in.jsonl", lines);
     let output = score(folder.path(), &["in.jsonl", "--out", "out.jsonl"]);

@@ -9,6 +9,8 @@ use guerdon_types::RolloutResult;
 
 use super::file_out::{FileMode, FileOutput, OutputPaths, RunIdentity};
 use super::input::Input;
+use super::pairs::PairTally;
+use super::parquet_out::is_parquet;
 use super::stream_out::StreamOutput;
 use crate::cli::ScoreArgs;
 use crate::output::PipeWriter;
@@ -27,6 +29,9 @@ impl OutputChoice {
             let stdout: Box<dyn Write> = Box::new(std::io::stdout());
             return Ok(Self::Stream(PipeWriter::new(stdout, "standard output")));
         };
+        if is_parquet(path) {
+            ensure!(!score.table, "--table writes text, and {} is Parquet", path.display());
+        }
         if let Some(paths) = OutputPaths::new(path, input)? {
             return Ok(Self::File(paths));
         }
@@ -39,14 +44,15 @@ impl OutputChoice {
         self,
         score: &ScoreArgs,
         identity: RunIdentity,
+        pairs: PairTally,
     ) -> anyhow::Result<Destination> {
         Ok(match self {
             Self::File(paths) => {
                 let mode = FileMode { resume: score.resume, as_table: score.table };
-                Destination::File(Box::new(FileOutput::open(paths, identity, mode)?))
+                Destination::File(Box::new(FileOutput::open(paths, identity, mode, pairs)?))
             }
             Self::Stream(sink) => {
-                Destination::Stream(Box::new(StreamOutput::new(sink, score.table)))
+                Destination::Stream(Box::new(StreamOutput::new(sink, score.table, pairs)))
             }
         })
     }

@@ -1,6 +1,7 @@
 //! Results in a file. They are collected in a part next to it, in the order in which they arrive;
 //! the file itself is replaced at the end.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,6 +11,8 @@ use serde_json::Value;
 
 use super::finished::FinishedRun;
 use super::input::{FileId, Input};
+use super::pairs::PairTally;
+use super::parquet_out::{ParquetOutput, is_parquet};
 use super::report::ErrorReport;
 use crate::commands::table::table;
 use crate::output::errln;
@@ -33,7 +36,10 @@ impl RunIdentity {
         template: &ScoreRequest,
         versions: Option<Value>,
     ) -> anyhow::Result<Self> {
-        let settings = serde_json::to_value(template)?;
+        let mut settings = serde_json::to_value(template)?;
+        if let Value::Object(settings) = &mut settings {
+            settings.extend(input.options.settings());
+        }
         let (rollouts, input) = (input.rollouts, input.sha256.clone());
         Ok(Self { input, rollouts, settings, versions })
     }
@@ -129,6 +135,7 @@ pub(super) struct FileOutput {
     identity: RunIdentity,
     as_table: bool,
     resume: bool,
+    pairs: PairTally,
     /// Created with the first result.
     part: Option<PartFile>,
     /// Set if an earlier run wrote the part.
@@ -156,6 +163,7 @@ impl FileOutput {
         paths: OutputPaths,
         identity: RunIdentity,
         mode: FileMode,
+        pairs: PairTally,
     ) -> anyhow::Result<Self> {
         let FileMode { resume, as_table } = mode;
         let (target, shown) = (paths.target.display(), paths.part.display());
@@ -205,7 +213,7 @@ impl FileOutput {
             None => {}
         }
         let is_continued = part.is_some();
-        Ok(Self { paths, identity, as_table, resume, part, is_continued, finished })
+        Ok(Self { paths, identity, as_table, resume, pairs, part, is_continued, finished })
     }
 
     pub(super) fn is_done(&self, index: usize) -> bool {
@@ -296,27 +304,48 @@ impl FileOutput {
     }
 
     fn write(&self) -> anyhow::Result<ErrorReport> {
-        let mut report = ErrorReport::default();
-        replace(&self.paths.target, |out| {
-            let mut rows = Vec::new();
-            for index in 0..self.identity.rollouts {
-                let Some(line) = self.value(index)? else {
-                    bail!("rollout {index} has no result");
-                };
-                report.note_json(&line)?;
-                if self.as_table {
-                    rows.push(serde_json::from_slice(&line)?);
-                } else {
-                    out.write_all(&line)?;
-                    out.write_all(b"\n")?;
-                }
+        let mut report = ErrorReport::new(self.pairs.clone());
+        replace(&self.paths.target, |out| match is_parquet(&self.paths.target) {
+            true => {
+                let mut rows = ParquetOutput::new(out)?;
+                self.each(&mut report, |line| rows.write(line))?;
+                rows.finish()
             }
-            if self.as_table && !rows.is_empty() {
-                writeln!(out, "{}", table(&rows))?;
-            }
-            Ok(())
+            false => self.write_text(&mut report, out),
         })?;
         Ok(report)
+    }
+
+    fn write_text(&self, report: &mut ErrorReport, out: &mut dyn Write) -> anyhow::Result<()> {
+        let mut rows = Vec::new();
+        self.each(report, |line| {
+            if self.as_table {
+                rows.push(serde_json::from_slice(line)?);
+                return Ok(());
+            }
+            out.write_all(line)?;
+            Ok(out.write_all(b"\n")?)
+        })?;
+        if self.as_table && !rows.is_empty() {
+            writeln!(out, "{}", table(&rows))?;
+        }
+        Ok(())
+    }
+
+    /// Notes each result in the report and gives its JSON text to `write`.
+    fn each(
+        &self,
+        report: &mut ErrorReport,
+        mut write: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for index in 0..self.identity.rollouts {
+            let Some(line) = self.value(index)? else {
+                bail!("rollout {index} has no result");
+            };
+            report.note_json(&line)?;
+            write(&line)?;
+        }
+        Ok(())
     }
 }
 

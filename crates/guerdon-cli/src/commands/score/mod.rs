@@ -1,9 +1,10 @@
-//! `guerdon score`: scores a file of rollouts into a file of results, one line each, in the same
-//! order. A line that cannot be read gets a result with an error; the others are scored.
+//! `guerdon score`: scores a file of rollouts into a file of results, one line or row each, in the
+//! same order. A row that cannot be read gets a result with an error; the others are scored.
 //!
 //! | file or folder | content |
 //! |---|---|
-//! | `input/` | reads rollouts |
+//! | `input/` | reads files |
+//! | `rows/` | reads rows of every form as rollouts |
 //! | `settings.rs` | the settings of the requests |
 //! | `engine.rs` | the engine that scores |
 //! | `chunk.rs` | splits the input into requests |
@@ -12,7 +13,9 @@
 //! | `file_out.rs` | a file, and the part of an unfinished run |
 //! | `finished.rs` | the record of a finished run |
 //! | `stream_out.rs` | standard output |
+//! | `parquet_out.rs` | a Parquet file |
 //! | `report.rs` | sums up errors |
+//! | `pairs.rs` | sums up preference pairs |
 //! | `groups.rs` | sums up groups that cannot be compared |
 
 mod chunk;
@@ -23,7 +26,10 @@ mod finished;
 mod groups;
 mod input;
 mod job;
+mod pairs;
+mod parquet_out;
 mod report;
+mod rows;
 mod settings;
 mod stream_out;
 
@@ -40,6 +46,9 @@ use self::engine::ScoringEngine;
 use self::file_out::RunIdentity;
 use self::input::Input;
 use self::job::{Job, JobEnd};
+use self::pairs::PairTally;
+use self::rows::RowOptions;
+pub(crate) use self::rows::{ExtraColumns, RowForm, Thoughts};
 use super::setup::runtime;
 use super::signals::{ProcessSignals, StopRules, StopSignal};
 use crate::cli::ScoreArgs;
@@ -67,14 +76,18 @@ pub(super) fn run(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
-    let input = Input::open(&score.input)?;
+    let options =
+        RowOptions { form: score.form, extra: score.extra_columns, thoughts: score.thoughts };
+    let input = Input::open(&score.input, options)?;
     let mut template = settings::template(score, input.settings())?;
     let estimator = settings::estimator(&template)?;
     let choice = OutputChoice::new(score, &input)?;
     let engine = ScoringEngine::new(score).await?;
     let versions = engine.versions(&template).await?;
     let digest = versions.as_ref().and_then(settings::expectation);
-    let mut destination = choice.open(score, RunIdentity::new(&input, &template, versions)?)?;
+    let identity = RunIdentity::new(&input, &template, versions)?;
+    let pairs = PairTally::new(input.pairs.clone());
+    let mut destination = choice.open(score, identity, pairs)?;
     if let Destination::File(_) = destination {
         // All results of a file come from one configuration, even if the server reloads.
         template.expect = template.expect.or(digest);

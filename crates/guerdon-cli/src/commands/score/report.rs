@@ -1,9 +1,9 @@
 //! The errors of rollouts, summed up on standard error.
 
-use guerdon_types::{Problem, RolloutResult};
+use guerdon_types::{Finite, Problem, RolloutResult};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::pairs::PairTally;
 use crate::output::errln;
 
 /// Most errors that are printed.
@@ -17,6 +17,9 @@ const SHOWN_CHARS: usize = 300;
 #[derive(Debug, Default)]
 pub(super) struct ErrorReport {
     pub(super) unscored: usize,
+    /// The number of results that were noted.
+    noted: usize,
+    pairs: PairTally,
     kinds: Vec<Problem>,
     /// Set if there are more kinds than are shown.
     has_more: bool,
@@ -24,33 +27,39 @@ pub(super) struct ErrorReport {
 
 #[derive(Deserialize)]
 struct ScoredLine {
-    reward: Option<IgnoredAny>,
+    reward: Option<f64>,
     #[serde(default)]
     error: Option<Problem>,
 }
 
 impl ErrorReport {
+    /// An empty report of a run over preference pairs.
+    pub(super) fn new(pairs: PairTally) -> Self {
+        Self { pairs, ..Self::default() }
+    }
+
     /// The report of a run that had finished before: only the number is known.
     pub(super) fn of_finished(unscored: usize) -> Self {
         Self { unscored, ..Self::default() }
     }
 
     pub(super) fn note(&mut self, result: &RolloutResult) {
-        if result.reward.is_none() {
-            self.add(result.error.as_ref());
-        }
+        self.add(result.reward.map(Finite::get), result.error.as_ref());
     }
 
     /// As [`ErrorReport::note`], for the JSON text of a result.
     pub(super) fn note_json(&mut self, result: &[u8]) -> serde_json::Result<()> {
         let outcome: ScoredLine = serde_json::from_slice(result)?;
-        if outcome.reward.is_none() {
-            self.add(outcome.error.as_ref());
-        }
+        self.add(outcome.reward, outcome.error.as_ref());
         Ok(())
     }
 
-    fn add(&mut self, error: Option<&Problem>) {
+    fn add(&mut self, reward: Option<f64>, error: Option<&Problem>) {
+        self.pairs.note(self.noted, reward);
+        self.noted += 1;
+        if reward.is_some() {
+            return;
+        }
         self.unscored += 1;
         let Some(error) = error else { return };
         let is_known = |one: &Problem| one.code == error.code && one.pointer == error.pointer;
@@ -80,6 +89,7 @@ impl ErrorReport {
         if self.unscored > 0 {
             errln!("{} of {total} rollouts have no reward; see their `error`", self.unscored);
         }
+        self.pairs.print();
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use guerdon_types::{Problem, RolloutResult};
 
 use super::input::{Input, InputEntry, without_reward};
+use super::pairs::PairTally;
 use super::report::ErrorReport;
 use crate::commands::table::table;
 use crate::output::PipeWriter;
@@ -23,13 +24,13 @@ pub(super) struct StreamOutput {
 }
 
 impl StreamOutput {
-    pub(super) fn new(sink: PipeWriter<Box<dyn Write>>, as_table: bool) -> Self {
+    pub(super) fn new(sink: PipeWriter<Box<dyn Write>>, as_table: bool, pairs: PairTally) -> Self {
         Self {
             sink: BufWriter::new(sink),
             kept: as_table.then(Vec::new),
             waiting: BTreeMap::new(),
             next: 0,
-            report: ErrorReport::default(),
+            report: ErrorReport::new(pairs),
         }
     }
 

@@ -1,19 +1,20 @@
-//! One rollout of the input, or the result of one that cannot be scored.
+//! The rollouts of one row of the input, or the results of those that cannot be scored.
+
+use std::borrow::Cow;
 
 use guerdon_types::{
     Invalid, Problem, ProblemCode, Rollout, RolloutEntry, RolloutId, RolloutResult,
 };
 
 use super::lines::LINE_BYTES;
+use crate::commands::score::rows::{RowOptions, RowRollouts};
 
-/// The text of a rollout and its place in the input.
+/// The text of a row and its place in the input.
 #[derive(Debug)]
-pub(super) struct EntryText<'a> {
-    /// The index among the rollouts of the input, from 0.
-    pub(super) index: usize,
+pub(super) struct RowText<'a> {
     /// The place, for messages.
     pub(super) place: Place,
-    pub(super) bytes: &'a [u8],
+    pub(super) bytes: Cow<'a, [u8]>,
     /// Set if the text was too long to be read.
     pub(super) is_cut: bool,
 }
@@ -24,6 +25,16 @@ pub(crate) enum Place {
     Line(usize),
     /// The input is one JSON document.
     Rollout(usize),
+    /// The input is a table.
+    Row(usize),
+}
+
+impl Place {
+    const fn number(self) -> usize {
+        match self {
+            Self::Line(number) | Self::Rollout(number) | Self::Row(number) => number,
+        }
+    }
 }
 
 impl std::fmt::Display for Place {
@@ -31,6 +42,7 @@ impl std::fmt::Display for Place {
         match self {
             Self::Line(number) => write!(f, "line {number}"),
             Self::Rollout(number) => write!(f, "rollout {number}"),
+            Self::Row(number) => write!(f, "row {number}"),
         }
     }
 }
@@ -46,61 +58,84 @@ pub(crate) struct InputEntry {
     pub(crate) rollout: Result<Box<Rollout>, Box<RolloutResult>>,
 }
 
-impl EntryText<'_> {
+impl RowText<'_> {
     /// Parses the text.
-    pub(super) fn parse(&self) -> RolloutEntry {
-        let refused = |invalid| RolloutEntry { id: None, group: None, rollout: Err(invalid) };
+    pub(super) fn parse(&self, options: &RowOptions) -> RowRollouts {
+        let refused =
+            |invalid| Some(RolloutEntry { id: None, group: None, rollout: Err(invalid) }).into();
         if self.is_cut {
             let detail = format!("it has more than {} MiB", LINE_BYTES >> 20);
             return refused(Invalid::new(ProblemCode::RolloutTooLarge, "", detail));
         }
-        match std::str::from_utf8(self.bytes) {
+        match std::str::from_utf8(&self.bytes) {
             Err(error) => {
                 let detail = format!("byte {} is not UTF-8", error.valid_up_to() + 1);
                 let invalid = Invalid::new(ProblemCode::MalformedJson, "", detail);
                 refused(invalid.hint("save the file as UTF-8"))
             }
             Ok(text) => {
-                let mut entry = RolloutEntry::parse(text);
-                if let Err(invalid) = &mut entry.rollout
-                    && invalid.detail.contains("unknown field `rollouts`")
-                {
-                    invalid.hint = Some("write one rollout per line, not a whole request".into());
+                let mut read = options.rollouts(text, self.place.number());
+                for entry in &mut read.entries {
+                    if let Err(invalid) = &mut entry.rollout
+                        && invalid.detail.contains("unknown field `rollouts`")
+                    {
+                        invalid.hint =
+                            Some("write one rollout per line, not a whole request".into());
+                    }
                 }
-                entry
+                read
             }
         }
     }
 
-    /// Parses the text. `sharing` is the place of another rollout with the same id.
-    pub(super) fn read(&self, sharing: impl FnOnce(&RolloutId) -> Option<Place>) -> InputEntry {
-        let Self { index, place, .. } = *self;
-        let entry = self.parse();
-        let shared = entry.id.as_ref().and_then(sharing);
-        let rollout = match (entry.rollout, shared, &entry.id) {
-            (Ok(_), Some(other), Some(id)) => {
-                let id = guerdon_text::quote(id.as_str());
-                let detail = format!("the id {id} is also the id of {other}");
-                Err(Invalid::new(ProblemCode::InvalidRequest, "/id", detail)
-                    .hint("give every rollout its own id, or leave ids out"))
-            }
-            (rollout, ..) => rollout,
+    /// Parses the text. The first of its rollouts has `index`. `sharing` is the place of another
+    /// rollout with the same id.
+    pub(super) fn read(
+        &self,
+        options: &RowOptions,
+        index: usize,
+        sharing: impl Fn(&RolloutId) -> Option<Place>,
+    ) -> Vec<InputEntry> {
+        let entries = self.parse(options).entries;
+        let bytes = self.bytes.len() / entries.len().max(1);
+        let checked = |(offset, entry)| {
+            let rollout = checked(entry, self.place, index + offset, &sharing);
+            InputEntry { index: index + offset, place: self.place, bytes, rollout }
         };
-        let rollout = match rollout {
-            Ok(mut rollout) => {
-                rollout.id.get_or_insert_with(|| RolloutId::from(index.to_string()));
-                Ok(Box::new(rollout))
-            }
-            Err(mut invalid) => {
-                invalid.detail.insert_str(0, &format!("{place}: "));
-                let id = entry.id.unwrap_or_else(|| match place {
-                    Place::Line(number) => RolloutId::from(format!("line-{number}")),
-                    Place::Rollout(_) => RolloutId::from(index.to_string()),
-                });
-                Err(Box::new(without_reward(id, invalid.into())))
-            }
-        };
-        InputEntry { index, place, bytes: self.bytes.len(), rollout }
+        entries.into_iter().enumerate().map(checked).collect()
+    }
+}
+
+/// The rollout of an entry with an id, or its result without a reward.
+fn checked(
+    entry: RolloutEntry,
+    place: Place,
+    index: usize,
+    sharing: impl Fn(&RolloutId) -> Option<Place>,
+) -> Result<Box<Rollout>, Box<RolloutResult>> {
+    let shared = entry.id.as_ref().and_then(sharing);
+    let rollout = match (entry.rollout, shared, &entry.id) {
+        (Ok(_), Some(other), Some(id)) => {
+            let id = guerdon_text::quote(id.as_str());
+            let detail = format!("the id {id} is also the id of {other}");
+            Err(Invalid::new(ProblemCode::InvalidRequest, "/id", detail)
+                .hint("give every rollout its own id, or leave ids out"))
+        }
+        (rollout, ..) => rollout,
+    };
+    match rollout {
+        Ok(mut rollout) => {
+            rollout.id.get_or_insert_with(|| RolloutId::from(index.to_string()));
+            Ok(Box::new(rollout))
+        }
+        Err(mut invalid) => {
+            invalid.detail.insert_str(0, &format!("{place}: "));
+            let id = entry.id.unwrap_or_else(|| match place {
+                Place::Line(number) => RolloutId::from(format!("line-{number}")),
+                Place::Rollout(_) | Place::Row(_) => RolloutId::from(index.to_string()),
+            });
+            Err(Box::new(without_reward(id, invalid.into())))
+        }
     }
 }
 

@@ -7,14 +7,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use guerdon_parquet::RowReader;
 
 /// Bytes at the beginning of a file by which its format is recognised.
 const HEAD: usize = 16;
 
 /// Formats that cannot be read, by their first bytes, with the change that helps.
-const FOREIGN: [(&[u8], &str, &str); 10] = [
-    (b"PAR1", "a Parquet file", "write its rows as JSON lines"),
-    (b"ARROW1", "an Arrow file", "write its rows as JSON lines"),
+const FOREIGN: [(&[u8], &str, &str); 9] = [
+    (b"ARROW1", "an Arrow file", "write its rows as JSON lines or Parquet"),
     (b"PK\x03\x04", "a zip archive", "unpack it"),
     (b"BZh", "compressed with bzip2", "decompress it, or compress it with gzip or zstd"),
     (b"\xfd7zXZ\0", "compressed with xz", "decompress it, or compress it with gzip or zstd"),
@@ -39,10 +39,11 @@ impl FileId {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Compression {
-    None,
+enum Format {
+    Text,
     Gzip,
     Zstd,
+    Parquet,
 }
 
 /// An input file. A pipe is copied to a temporary file first.
@@ -53,14 +54,14 @@ pub(crate) struct InputFile {
     /// The file that was named, for the comparison with the output.
     pub(crate) id: FileId,
     file: File,
-    compression: Compression,
+    format: Format,
 }
 
 impl InputFile {
-    /// Opens a file; `-` is standard input. Recognises gzip and zstd by the content.
+    /// Opens a file; `-` is standard input. Recognises gzip, zstd and Parquet by the content.
     ///
     /// # Errors
-    /// The file cannot be read, or has a format that is not JSON lines.
+    /// The file cannot be read, or has another format.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let is_stdin = path.as_os_str() == "-";
         let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
@@ -76,19 +77,33 @@ impl InputFile {
         }
         let id = FileId::of(&metadata);
         let file = if metadata.is_file() { file } else { spooled(file).with_context(cannot)? };
-        let compression = compression(&file, &name)?;
-        Ok(Self { name, id, file, compression })
+        let format = format(&file, &name)?;
+        Ok(Self { name, id, file, format })
     }
 
-    /// The decompressed content, from the beginning and without a byte order mark.
+    /// True if the file is Parquet, whose content is not text.
+    pub(crate) const fn is_parquet(&self) -> bool {
+        matches!(self.format, Format::Parquet)
+    }
+
+    /// The rows of a Parquet file, from the first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn rows(&self) -> anyhow::Result<RowReader> {
+        let cannot = || format!("cannot read {}", self.name);
+        RowReader::open(self.file.try_clone().with_context(cannot)?).with_context(cannot)
+    }
+
+    /// The decompressed content, from the beginning. Of a Parquet file, its bytes.
     pub(crate) fn reader(&self) -> anyhow::Result<BufReader<Box<dyn Read>>> {
         let cannot = || format!("cannot read {}", self.name);
         let mut file = self.file.try_clone().with_context(cannot)?;
         file.rewind().with_context(cannot)?;
-        let content: Box<dyn Read> = match self.compression {
-            Compression::None => Box::new(file),
-            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
-            Compression::Zstd => Box::new(zstd::Decoder::new(file).with_context(cannot)?),
+        let content: Box<dyn Read> = match self.format {
+            Format::Text | Format::Parquet => Box::new(file),
+            Format::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
+            Format::Zstd => Box::new(zstd::Decoder::new(file).with_context(cannot)?),
         };
         Ok(BufReader::with_capacity(1 << 16, content))
     }
@@ -102,19 +117,20 @@ fn spooled(mut pipe: File) -> io::Result<File> {
     Ok(file)
 }
 
-fn compression(mut file: &File, name: &str) -> anyhow::Result<Compression> {
+fn format(mut file: &File, name: &str) -> anyhow::Result<Format> {
     let cannot = || format!("cannot read {name}");
     // Standard input may be a file that another process has read in part.
     file.rewind().with_context(cannot)?;
     let mut head = Vec::with_capacity(HEAD);
     file.take(HEAD as u64).read_to_end(&mut head).with_context(cannot)?;
     if let Some((_, what, help)) = FOREIGN.iter().find(|(magic, ..)| head.starts_with(magic)) {
-        bail!("{name} is {what}, not JSON lines\n  help: {help}");
+        bail!("{name} is {what}, not JSON lines or Parquet\n  help: {help}");
     }
     Ok(match head[..] {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        _ => Compression::None,
+        [0x1f, 0x8b, ..] => Format::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Format::Zstd,
+        _ if head.starts_with(guerdon_parquet::MAGIC) => Format::Parquet,
+        _ => Format::Text,
     })
 }
 

@@ -1,43 +1,49 @@
 //! Reads the rollouts of a file: JSON lines, a JSON list, or the body of a score request, plain or
-//! compressed with gzip or zstd.
+//! compressed with gzip or zstd; or Parquet.
 //!
 //! | file | content |
 //! |---|---|
 //! | `file.rs` | opens and decompresses the file |
 //! | `lines.rs` | lines of bounded length |
 //! | `form.rs` | tells JSON lines from a document |
-//! | `entry.rs` | one rollout, or the error of one |
+//! | `entry.rs` | the rollouts of one row, or their errors |
 
 mod entry;
 mod file;
 mod form;
 mod lines;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use guerdon_parquet::RowReader;
 use guerdon_types::{RolloutId, ScoreRequest};
 use sha2::{Digest as _, Sha256};
 
-use self::entry::EntryText;
+use self::entry::RowText;
 use self::file::InputFile;
 use self::form::{DOCUMENT_BYTES, FirstLine, JsonDocument};
 use self::lines::{BoundedLines, LINE_BYTES, RawLine};
+use super::rows::RowOptions;
 
 pub(super) use self::entry::{InputEntry, Place, without_reward};
 pub(super) use self::file::FileId;
 
-/// An input that was read once. JSON lines are read again while they are scored, so that a large
-/// file needs little memory.
+/// An input that was read once. Rows are read again while they are scored, so that a large file
+/// needs little memory.
 pub(super) struct Input {
     file: InputFile,
     document: Option<JsonDocument>,
+    pub(super) options: RowOptions,
     /// The number of rollouts, with those that cannot be scored.
     pub(super) rollouts: usize,
     /// The hash of the decompressed content.
     pub(super) sha256: String,
+    /// The indices of the chosen replies of preference pairs. The rejected ones follow them.
+    pub(super) pairs: Vec<usize>,
     shared: SharedIds,
 }
 
@@ -46,52 +52,20 @@ impl Input {
     ///
     /// # Errors
     /// It cannot be read, or its format cannot.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, options: RowOptions) -> anyhow::Result<Self> {
         let file = InputFile::open(path)?;
-        let cannot = || format!("cannot read {}", file.name);
-        let mut lines = BoundedLines::new(file.reader()?);
-        let mut first = Vec::new();
-        let mut form = FirstLine::Rollout;
-        // The first line may be a whole document.
-        while let Some(line) = lines.next_line(DOCUMENT_BYTES).with_context(cannot)? {
-            let is_blank = line.is_blank();
-            if !is_blank {
-                form = FirstLine::of(&line.bytes);
+        let mut contents = Contents { options, ..Contents::default() };
+        let (document, sha256) = match file.is_parquet() {
+            true => {
+                contents.add_all(RowTexts::Parquet(file.rows()?, 0), &file.name)?;
+                let hash = guerdon_text::sha256_hex_of_reader(file.reader()?);
+                (None, hash.with_context(|| format!("cannot read {}", file.name))?)
             }
-            first.push(line);
-            if !is_blank {
-                break;
-            }
-        }
-        let mut document = None;
-        if form != FirstLine::Rollout {
-            document = whole(&file, &first, &form)?;
-        }
-        let mut shared = SharedIds::default();
-        let mut rollouts = 0;
-        let mut count = |line: &RawLine| {
-            if !line.is_blank() {
-                shared.add(&line_text(rollouts, line));
-                rollouts += 1;
-            }
+            false => read_text(&file, &mut contents)?,
         };
-        if document.is_none() {
-            first.iter().for_each(&mut count);
-        }
-        while let Some(line) = lines.next_line(LINE_BYTES).with_context(cannot)? {
-            if document.is_none() {
-                count(&line);
-            }
-        }
-        let sha256 = lines.sha256();
-        if let Some(document) = &document {
-            rollouts = document.rollouts.len();
-            for index in 0..rollouts {
-                shared.add(&document_text(document, index));
-            }
-        }
+        let Contents { rollouts, pairs, mut shared, .. } = contents;
         shared.retain_shared();
-        Ok(Self { file, document, rollouts, sha256, shared })
+        Ok(Self { file, document, options, rollouts, sha256, pairs, shared })
     }
 
     /// The name, for messages.
@@ -111,12 +85,82 @@ impl Input {
 
     /// The rollouts, in order.
     pub(super) fn entries(&self) -> anyhow::Result<Entries<'_>> {
-        let lines = match self.document {
-            Some(_) => None,
-            None => Some(BoundedLines::new(self.file.reader()?)),
+        let texts = match &self.document {
+            Some(document) => RowTexts::Document(document, 0),
+            None if self.file.is_parquet() => RowTexts::Parquet(self.file.rows()?, 0),
+            None => RowTexts::Lines(Box::new(BoundedLines::new(self.file.reader()?))),
         };
-        Ok(Entries { input: self, lines, index: 0 })
+        Ok(Entries { input: self, texts: Some(texts), waiting: VecDeque::new(), index: 0 })
     }
+}
+
+/// Summary of an input that was read once.
+#[derive(Default)]
+struct Contents {
+    options: RowOptions,
+    rollouts: usize,
+    pairs: Vec<usize>,
+    shared: SharedIds,
+}
+
+impl Contents {
+    fn add(&mut self, text: &RowText<'_>) {
+        let read = text.parse(&self.options);
+        if read.is_pair {
+            self.pairs.push(self.rollouts);
+        }
+        for entry in &read.entries {
+            self.shared.add(entry.id.as_ref(), text.place);
+        }
+        self.rollouts += read.entries.len();
+    }
+
+    fn add_all(&mut self, mut texts: RowTexts<'_>, name: &str) -> anyhow::Result<()> {
+        while let Some(text) = texts.next().with_context(|| format!("cannot read {name}"))? {
+            self.add(&text);
+        }
+        Ok(())
+    }
+}
+
+/// Reads an input of JSON lines, or one JSON document. Returns the document and the hash of the
+/// content.
+fn read_text(
+    file: &InputFile,
+    contents: &mut Contents,
+) -> anyhow::Result<(Option<JsonDocument>, String)> {
+    let cannot = || format!("cannot read {}", file.name);
+    let mut lines = BoundedLines::new(file.reader()?);
+    let mut first = Vec::new();
+    let mut form = FirstLine::Rollout;
+    // The first line may be a whole document.
+    while let Some(line) = lines.next_line(DOCUMENT_BYTES).with_context(cannot)? {
+        let is_blank = line.is_blank();
+        if !is_blank {
+            form = FirstLine::of(&line.bytes);
+        }
+        first.push(line);
+        if !is_blank {
+            break;
+        }
+    }
+    let document = match form {
+        FirstLine::Rollout => None,
+        _ => whole(file, &first, &form)?,
+    };
+    let has_lines = document.is_none();
+    for line in first.into_iter().filter(|line| has_lines && !line.is_blank()) {
+        contents.add(&line_text(line));
+    }
+    while let Some(line) = lines.next_line(LINE_BYTES).with_context(cannot)? {
+        if has_lines && !line.is_blank() {
+            contents.add(&line_text(line));
+        }
+    }
+    if let Some(document) = &document {
+        contents.add_all(RowTexts::Document(document, 0), &file.name)?;
+    }
+    Ok((document, lines.sha256()))
 }
 
 /// The document that the input is, if it is one.
@@ -164,22 +208,53 @@ fn whole(
     }
 }
 
-fn line_text(index: usize, line: &RawLine) -> EntryText<'_> {
-    let place = Place::Line(line.number);
+fn line_text(line: RawLine) -> RowText<'static> {
     let is_cut = line.is_cut || line.bytes.len() > LINE_BYTES;
-    EntryText { index, place, bytes: &line.bytes, is_cut }
+    RowText { place: Place::Line(line.number), bytes: Cow::Owned(line.bytes), is_cut }
 }
 
-fn document_text(document: &JsonDocument, index: usize) -> EntryText<'_> {
-    let bytes = document.text(index).unwrap_or_default();
-    let is_cut = bytes.len() > LINE_BYTES;
-    EntryText { index, place: Place::Rollout(index + 1), bytes, is_cut }
+/// The texts of the rows of an input, in order.
+enum RowTexts<'a> {
+    Lines(Box<BoundedLines<BufReader<Box<dyn Read>>>>),
+    /// A document, and the index of the next rollout in it.
+    Document(&'a JsonDocument, usize),
+    /// The rows of a table, and the number of those that were read.
+    Parquet(RowReader, usize),
+}
+
+impl<'a> RowTexts<'a> {
+    /// The next text; `None` at the end.
+    fn next(&mut self) -> anyhow::Result<Option<RowText<'a>>> {
+        match self {
+            Self::Lines(lines) => loop {
+                match lines.next_line(LINE_BYTES)? {
+                    Some(line) if line.is_blank() => {}
+                    line => return Ok(line.map(line_text)),
+                }
+            },
+            Self::Document(document, index) => {
+                let Some(bytes) = document.text(*index) else { return Ok(None) };
+                *index += 1;
+                let (place, is_cut) = (Place::Rollout(*index), bytes.len() > LINE_BYTES);
+                Ok(Some(RowText { place, bytes: Cow::Borrowed(bytes), is_cut }))
+            }
+            Self::Parquet(rows, count) => {
+                let Some(row) = rows.next().transpose()? else { return Ok(None) };
+                *count += 1;
+                let bytes = serde_json::to_vec(&row)?;
+                let is_cut = bytes.len() > LINE_BYTES;
+                Ok(Some(RowText { place: Place::Row(*count), bytes: Cow::Owned(bytes), is_cut }))
+            }
+        }
+    }
 }
 
 /// Iterator over the rollouts of an input.
 pub(super) struct Entries<'a> {
     input: &'a Input,
-    lines: Option<BoundedLines<BufReader<Box<dyn Read>>>>,
+    texts: Option<RowTexts<'a>>,
+    /// The other rollouts of the last row.
+    waiting: VecDeque<InputEntry>,
     index: usize,
 }
 
@@ -189,34 +264,28 @@ impl Entries<'_> {
     /// # Errors
     /// The file cannot be read, or has changed since it was opened.
     pub(super) fn next(&mut self) -> anyhow::Result<Option<InputEntry>> {
-        let Input { document, shared, .. } = self.input;
-        if let Some(document) = document {
-            let index = self.index;
-            if index >= document.rollouts.len() {
-                return Ok(None);
-            }
-            self.index += 1;
-            let text = document_text(document, index);
-            return Ok(Some(text.read(|id| shared.other(id, text.place))));
-        }
+        let Input { options, shared, sha256, .. } = self.input;
         let cannot = || format!("cannot read {}", self.input.name());
-        while let Some(lines) = &mut self.lines {
-            match lines.next_line(LINE_BYTES).with_context(cannot)? {
-                Some(line) if line.is_blank() => {}
-                Some(line) => {
-                    let text = line_text(self.index, &line);
-                    self.index += 1;
-                    return Ok(Some(text.read(|id| shared.other(id, text.place))));
+        while self.waiting.is_empty()
+            && let Some(texts) = &mut self.texts
+        {
+            match texts.next().with_context(cannot)? {
+                Some(text) => {
+                    let place = text.place;
+                    let read = text.read(options, self.index, |id| shared.other(id, place));
+                    self.index += read.len();
+                    self.waiting.extend(read);
                 }
                 None => {
-                    let read = self.lines.take().map(BoundedLines::sha256);
-                    if read.is_some_and(|read| read != self.input.sha256) {
+                    if let Some(RowTexts::Lines(lines)) = self.texts.take()
+                        && lines.sha256() != *sha256
+                    {
                         bail!("{} was changed while it was scored", self.input.name());
                     }
                 }
             }
         }
-        Ok(None)
+        Ok(self.waiting.pop_front())
     }
 }
 
@@ -229,14 +298,14 @@ struct SharedIds {
 }
 
 impl SharedIds {
-    fn add(&mut self, text: &EntryText<'_>) {
-        if let Some(id) = text.parse().id {
+    fn add(&mut self, id: Option<&RolloutId>, place: Place) {
+        if let Some(id) = id {
             self.places
-                .entry(key(&id))
+                .entry(key(id))
                 .and_modify(|(_, second)| {
-                    second.get_or_insert(text.place);
+                    second.get_or_insert(place);
                 })
-                .or_insert((text.place, None));
+                .or_insert((place, None));
         }
     }
 
@@ -272,7 +341,7 @@ mod tests {
     fn read(content: &[u8]) -> anyhow::Result<(Input, Vec<InputEntry>)> {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().write_all(content).unwrap();
-        let input = Input::open(file.path())?;
+        let input = Input::open(file.path(), RowOptions::default())?;
         let mut found = Vec::new();
         let mut entries = input.entries()?;
         while let Some(entry) = entries.next()? {
