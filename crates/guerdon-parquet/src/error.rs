@@ -7,6 +7,15 @@ pub enum Error {
     /// The content is not Parquet, is damaged, or uses a codec that is not built in.
     #[error("the Parquet content cannot be read or written: {0}")]
     Format(#[from] parquet::errors::ParquetError),
+    /// The pages are compressed with a codec that is not built in.
+    #[error(
+        "the Parquet content is compressed with {codec}, which cannot be read: write it with \
+         snappy, zstd, gzip or lz4"
+    )]
+    Codec {
+        /// The name of the codec.
+        codec: &'static str,
+    },
     /// A column has a type that JSON has no value for.
     #[error("column `{column}` has the type {kind}, which cannot be read as JSON")]
     Type {

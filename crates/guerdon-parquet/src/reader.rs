@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs::File;
 
-use parquet::basic::ConvertedType;
+use parquet::basic::{Compression, ConvertedType};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use serde_json::{Map, Value};
@@ -48,6 +49,10 @@ impl RowReader {
                 return Err(Error::Type { column: column.path().string(), kind });
             }
         }
+        let groups = reader.metadata().row_groups().iter();
+        if let Some(codec) = groups.flat_map(RowGroupMetaData::columns).find_map(foreign_codec) {
+            return Err(Error::Codec { codec });
+        }
         let fields = schema.root_schema().get_fields();
         let columns = fields.iter().map(|field| field.name().to_owned()).collect();
         let left = usize::try_from(metadata.num_rows()).unwrap_or(0);
@@ -59,6 +64,15 @@ impl RowReader {
     #[must_use]
     pub fn columns(&self) -> &[String] {
         &self.columns
+    }
+}
+
+/// The codec of a column's pages, if it is not built in.
+fn foreign_codec(column: &ColumnChunkMetaData) -> Option<&'static str> {
+    match column.compression() {
+        Compression::BROTLI(_) => Some("brotli"),
+        Compression::LZO => Some("LZO"),
+        _ => None,
     }
 }
 
