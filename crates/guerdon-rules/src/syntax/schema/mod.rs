@@ -189,8 +189,9 @@ shapes! {
         /// The greatest distance in characters, within the sentence. Default: 12.
         #[schemars(range(min = 1, max = 1_000_000))]
         within: Option<u32>,
-        /// Matches that are meant like this do not count: negated, asked, reported, conditional or
-        /// about the past. Applies to all matches within `all` and `any`.
+        /// Matches that are meant like this do not count: negated, asked, reported, conditional,
+        /// about the past, or about what belongs to the addressee. Applies to all matches within
+        /// `all` and `any`.
         unless: Option<OneOrSeveral<SpeechAct>>,
         /// The least number of hits. Default: 1.
         #[schemars(range(min = 1, max = 1_000_000))]
@@ -351,7 +352,7 @@ shapes! {
 
     /// A way in which words are meant, other than as a statement of the speaker.
     #[schemars(rename_all = "snake_case")]
-    enum SpeechAct { Negated, Question, Reported, Conditional, Past }
+    enum SpeechAct { Negated, Question, Reported, Conditional, Past, Yours }
 
     /// The severity, for people.
     #[schemars(rename_all = "snake_case")]

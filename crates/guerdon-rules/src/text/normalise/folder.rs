@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::characters::{self, FoldKind};
+use super::digit_words;
 use super::runs::{
     ASCII, BLANK, BREAK, CONTROL, CharKind, DIGIT, DOT, JOINER, LETTER, MARK, MARKUP, PUNCTUATION,
     RunTracker, SIGN, SPACE, kind,
@@ -15,6 +16,7 @@ impl FoldedText {
         self.clear(original);
         Folder { view: self, original, kept: 0, runs: RunTracker::default(), enclosed: 0 }.fold();
         self.text.make_ascii_lowercase();
+        self.suspicious |= digit_words::may_occur(&self.text);
     }
 }
 

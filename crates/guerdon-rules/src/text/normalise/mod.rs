@@ -11,6 +11,7 @@
 //! are spaced out or spelt with digits, so that later passes need not look for them.
 
 mod characters;
+mod digit_words;
 mod disguise;
 mod folder;
 mod loose;

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::digit_words::DigitWord;
 use super::spelling::{CharRole, GapKind, Spelling};
 
 /// A text without disguise and its map to the folded text.
@@ -93,11 +94,21 @@ impl UnmaskedText {
         self.is_changed = false;
     }
 
-    /// Replaces the contents by the reading of a text.
-    pub(super) fn read(&mut self, spelling: &Spelling) {
+    /// Replaces the contents by the reading of a text with these words of digits.
+    pub(super) fn read(&mut self, spelling: &Spelling, digits: &[DigitWord]) {
         self.clear();
         let (mut at, mut trace) = (0, Trace::None);
+        let mut digits = digits.iter().peekable();
         while let Some(piece) = spelling.pieces.get(at) {
+            if let Some(word) = digits.next_if(|word| word.pieces.start == at) {
+                let last = spelling.pieces.get(word.pieces.end.saturating_sub(1)).unwrap_or(piece);
+                for _ in 0..word.count {
+                    self.push(word.digit, [piece.from[0], last.from[1]], Trace::Changed);
+                }
+                trace = Trace::None;
+                at = word.pieces.end;
+                continue;
+            }
             if piece.after_markup {
                 trace = Trace::Gap;
             }

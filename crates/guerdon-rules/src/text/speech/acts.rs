@@ -13,12 +13,14 @@ pub(crate) enum SpeechAct {
     Conditional,
     /// Stated about an earlier time.
     Past,
+    /// About what belongs to the addressee, or was given by them.
+    Yours,
 }
 
 impl SpeechAct {
     /// All acts, in the order in which they are tried.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Negated, Self::Question, Self::Reported, Self::Conditional, Self::Past];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Negated, Self::Question, Self::Reported, Self::Conditional, Self::Past, Self::Yours];
 
     /// The name in packs and replies.
     pub(crate) const fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl SpeechAct {
             Self::Reported => "reported",
             Self::Conditional => "conditional",
             Self::Past => "past",
+            Self::Yours => "yours",
         }
     }
 

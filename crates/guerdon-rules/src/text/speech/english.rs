@@ -9,6 +9,37 @@ use super::english_words::{
 use super::parts::{Boundary, QuestionTag};
 use super::reader::{ClauseReader, TokenKind};
 
+/// The number of words of a clause that are searched for a consequence.
+const MAX_CONSEQUENCE: usize = 24;
+
+/// What a speaker loses who does what was named: `I would lose my job`.
+const LOSSES: &[&str] = &[
+    "job",
+    "jobs",
+    "license",
+    "licence",
+    "position",
+    "career",
+    "contract",
+    "reputation",
+    "role",
+    "badge",
+    "livelihood",
+    "freedom",
+];
+/// What happens to a speaker who does what was named: `get fired`.
+const PENALTIES: &[&str] = &[
+    "fired",
+    "sacked",
+    "dismissed",
+    "arrested",
+    "sued",
+    "jailed",
+    "prosecuted",
+    "banned",
+    "imprisoned",
+];
+
 /// Reads the word at `at`. Returns the number of tokens that were read.
 pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
     let word = reader.word(at);
@@ -25,6 +56,11 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
         return length;
     }
     denial(reader, at, word);
+    if let Some(length) = consequence(|next| reader.word(at + next)) {
+        reader.deny(at, length, false);
+        reader.negate(at, length, false);
+        return 1;
+    }
     negation(reader, at, word);
     1
 }
@@ -45,6 +81,32 @@ fn denial(reader: &mut ClauseReader<'_>, at: usize, word: &str) {
     }
 }
 
+/// The number of words of a consequence that the speaker would suffer, and by which they refuse:
+/// `lose my job`, `go to prison`, `get us sued`. `word` returns the words from a place on.
+fn consequence<'w>(word: impl Fn(usize) -> &'w str) -> Option<usize> {
+    let [first, second, third] = [word(0), word(1), word(2)];
+    let own = |word: &str| matches!(word, "my" | "our" | "me" | "us" | "everyone's" | "their");
+    match first {
+        "lose" | "losing" | "cost" | "costs" | "jeopardize" | "jeopardise" | "endanger" => {
+            // `cost me my job`, `lose my job`
+            let name = if matches!(second, "me" | "us") { 2 } else { 1 };
+            (own(second) && LOSSES.contains(&word(name + 1))).then_some(name + 2)
+        }
+        "get" | "gets" | "getting" | "got" | "be" | "being" | "have" => {
+            let person = matches!(second, "me" | "us" | "people" | "everyone");
+            let end = if person { third } else { second };
+            PENALTIES.contains(&end).then_some(if person { 3 } else { 2 })
+        }
+        "go" | "going" | "end" => {
+            let place = if first == "end" { 3 } else { 2 };
+            let leads = (first == "end" && second == "up" && third == "in")
+                || (first != "end" && second == "to");
+            (leads && matches!(word(place), "jail" | "prison" | "court")).then_some(place + 1)
+        }
+        _ => None,
+    }
+}
+
 /// The place of a clause that only refuses: `I'd be lying`, `don't believe them`.
 pub(super) fn refuses(clause: &str) -> Option<std::ops::Range<usize>> {
     let words = clause.trim_matches(|c: char| !c.is_alphanumeric());
@@ -52,6 +114,11 @@ pub(super) fn refuses(clause: &str) -> Option<std::ops::Range<usize>> {
     let begins = |refusal: &&&str| {
         words.strip_prefix(**refusal).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
     };
+    let parts: Vec<&str> = words.split(' ').take(MAX_CONSEQUENCE).collect();
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+    if (0..parts.len()).any(|at| consequence(|next| part(at + next)).is_some()) {
+        return Some(start..start + words.len());
+    }
     let refusal = BARE_REFUSALS
         .iter()
         .find(|refusal| **refusal == words)

@@ -14,6 +14,7 @@
 //! | `clauses.rs` | The clauses of a text with their cues |
 //! | `spread.rs` | Questions and conditions beyond the clause of their cue |
 //! | `quotes.rs` | Quotation marks and reported words |
+//! | `possession.rs` | What belongs to the addressee |
 //! | `english.rs`, `english_words.rs` | English cues |
 //! | `chinese.rs`, `chinese_words.rs`, `chinese_negations.rs`, `chinese_refusals.rs` | Chinese cues |
 
@@ -28,6 +29,7 @@ mod english_words;
 #[cfg(test)]
 mod generated;
 mod parts;
+mod possession;
 mod quotes;
 mod reader;
 mod spread;
@@ -37,7 +39,7 @@ mod tests;
 use std::ops::Range;
 
 pub(crate) use acts::{SpeechAct, SpeechActs};
-use parts::{Clause, ClauseCues, CueBytes};
+use parts::{Boundary, Clause, ClauseCues, CueBytes};
 
 /// The clauses of a text and the cues in them.
 #[derive(Debug, Default)]
@@ -98,10 +100,28 @@ impl SpeechIndex {
                 SpeechAct::Reported => self.report(text, bytes, number),
                 SpeechAct::Conditional => first.condition.or(last.condition),
                 SpeechAct::Past => first.past.or_else(|| self.clause(number?.start)?.past),
+                SpeechAct::Yours if is_number => None,
+                SpeechAct::Yours => self.possession(text, first, start),
             }?;
             let bytes = place[0] as usize..place[1] as usize;
             Some(SpeechCue { act, bytes })
         })
+    }
+
+    /// The cue that a match at `start`, in the clause `first`, belongs to the addressee. It may stand
+    /// before a comma: `the address you gave us, a@b.cn`.
+    fn possession(&self, text: &str, first: &Clause, start: usize) -> Option<CueBytes> {
+        let place = |opens: usize, of: Range<usize>| {
+            [reader::place(opens + of.start), reader::place(opens + of.end)]
+        };
+        let opens = first.bytes[0] as usize;
+        let own = text.get(opens..start)?;
+        if let Some(of) = possession::find(own) {
+            return Some(place(opens, of));
+        }
+        let is_first = own.trim().is_empty() && first.after == Boundary::Comma;
+        let before = self.clause(opens.checked_sub(1)?).filter(|_| is_first)?.bytes[0] as usize;
+        Some(place(before, possession::find_given(text.get(before..start)?)?))
     }
 
     /// The clause at a byte.
