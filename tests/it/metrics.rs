@@ -22,3 +22,48 @@ async fn requests_rollouts_hits_and_batches_are_counted() {
     }
     server.stop().await;
 }
+
+const MISSING_FACTS: &str = "
+pack: facts
+about: Rules that need facts.
+facts: { target_price: number, stage: [quote, close] }
+rules:
+  - id: above
+    about: Nothing above the target.
+    points: -10
+    match: { number: { unit: [USD] } }
+    where: value > context.target_price
+    examples:
+      hits: [{ text: 480 USD, context: { target_price: 420 } }]
+      misses: [{ text: 400 USD, context: { target_price: 420 } }]
+  - id: early
+    about: No deal while quoting.
+    points: -10
+    shadow: true
+    when: { context.stage: quote }
+    match: { any_of: [deal] }
+    examples:
+      hits: [{ text: deal, context: { stage: quote } }]
+      misses: [{ text: deal, context: { stage: close } }]
+";
+
+#[tokio::test]
+async fn rules_that_lack_a_fact_are_counted_each() {
+    let server = Server::with("", &[("rules.yaml", MISSING_FACTS)]).await;
+    let turn = |reply: &str, context: serde_json::Value| json!({ "messages": [{ "role": "assistant", "content": reply }], "context": context });
+    let rollouts = [
+        // The words that a rule needs do not occur: no fact is missing.
+        turn("hello .", json!({})),
+        turn("480 USD , deal .", json!({})),
+        turn("480 USD .", json!({ "stage": "quote" })),
+        turn("480 USD , deal .", json!({ "target_price": 420, "stage": null })),
+        turn("480 USD , deal .", json!({ "target_price": 420, "stage": "close" })),
+    ];
+    server.score(&json!({ "rollouts": rollouts })).await;
+    for (rule, expected) in [("above", 2.0), ("early", 2.0)] {
+        let label = format!(r#"pack="facts",rule="{rule}""#);
+        let value = server.metric("guerdon_rule_missing_facts_total", &label).await;
+        assert!((value - expected).abs() < 1e-9, "{rule}: {value}");
+    }
+    server.stop().await;
+}
