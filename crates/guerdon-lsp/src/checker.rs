@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use guerdon_rules::{RulePacks, ScanLimit, SourceText, WorkBounds};
+use guerdon_rules::{PackFiles, RulePacks, ScanLimit, Severity, WorkBounds};
 use guerdon_text::Diagnostic;
 use ls_types::Uri;
 use parking_lot::{Condvar, Mutex};
@@ -164,11 +164,18 @@ impl CheckThread {
         let mut shown = BTreeSet::new();
         while let Some(document) = changed.iter().find_map(|path| documents.at(path)) {
             let group = group_of(document, documents);
-            let Some(found) = self.diagnostics_of(&group.texts) else { return };
+            let Some(found) = self.diagnostics_of(&group.files) else { return };
             let open = documents.iter().map(|document| document.name());
-            let open = open.filter(|name| group.texts.iter().any(|text| text.name == *name));
+            let open = open.filter(|name| group.files.texts.iter().any(|text| text.name == *name));
             let mut targets = group.importers(&open.collect());
             targets.insert(document.name());
+            // Errors of an imported file are shown there: its importers have none because of them.
+            let is_shown = |name: &String| {
+                let mut errors = found.iter().filter(|one| one.severity == Severity::Error);
+                errors.any(|error| error.file == *name) || self.shown.contains_key(name)
+            };
+            let imported = group.with_imports(&targets).into_iter().filter(is_shown);
+            targets.extend(imported.collect::<Vec<_>>());
             for name in &targets {
                 let of_file = found.iter().filter(|found| found.file == *name).cloned();
                 self.publish(name, of_file.collect(), documents, &group);
@@ -188,8 +195,8 @@ impl CheckThread {
     }
 
     /// The diagnostics of files that are checked together; `None` if the check was stopped.
-    fn diagnostics_of(&self, texts: &[SourceText]) -> Option<Vec<Diagnostic>> {
-        let found = check_all(texts, &self.shared.stop);
+    fn diagnostics_of(&self, files: &PackFiles) -> Option<Vec<Diagnostic>> {
+        let found = check_all(files, &self.shared.stop);
         (!self.shared.stop.load(Ordering::Relaxed)).then_some(found)
     }
 
@@ -213,7 +220,7 @@ impl CheckThread {
         let text = match document {
             Some(document) => document.text(),
             None => {
-                let text = group.texts.iter().find(|text| text.name == name);
+                let text = group.files.texts.iter().find(|text| text.name == name);
                 read = IndexedText::new(
                     text.map(|text| text.text.clone()).unwrap_or_default(),
                     self.encoding,
@@ -246,7 +253,7 @@ pub(crate) fn group_of(document: &OpenDocument, documents: &OpenDocuments) -> Fi
     let group = FileGroup::around(&document.path, documents);
     let own = document.name();
     let is_pack = looks_like_pack(&document.text().text)
-        || group.texts.iter().any(|text| {
+        || group.files.texts.iter().any(|text| {
             text.name != own && Path::new(&text.name).parent() == document.path.parent()
         });
     if !is_pack {
@@ -259,8 +266,8 @@ pub(crate) fn group_of(document: &OpenDocument, documents: &OpenDocuments) -> Fi
 }
 
 /// The diagnostics of files that are checked together. They mean nothing if `stop` is set.
-pub(crate) fn check_all(texts: &[SourceText], stop: &AtomicBool) -> Vec<Diagnostic> {
-    let report = match RulePacks::check_within(texts, &bounds(stop)) {
+pub(crate) fn check_all(files: &PackFiles, stop: &AtomicBool) -> Vec<Diagnostic> {
+    let report = match RulePacks::check_within(files, &bounds(stop)) {
         Ok((_, report)) | Err(report) => report,
     };
     report.diagnostics().to_vec()

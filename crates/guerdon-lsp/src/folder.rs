@@ -2,9 +2,10 @@
 //! they import, and the files of the folders above that import one of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use guerdon_rules::{SourceText, imports};
+use guerdon_rules::{PackFiles, SourceText, UnreadableFile, imports};
 
 use crate::documents::OpenDocuments;
 
@@ -20,7 +21,7 @@ const MAX_FOLDERS_ABOVE: usize = 3;
 /// Files that are checked together.
 #[derive(Debug, Default)]
 pub(crate) struct FileGroup {
-    pub(crate) texts: Vec<SourceText>,
+    pub(crate) files: PackFiles,
     /// Set if there are more files than are checked together, so that some are missing.
     pub(crate) is_cut: bool,
     bytes: u64,
@@ -54,27 +55,35 @@ impl FileGroup {
         group
     }
 
-    /// Adds a file, as it is in the editor or on the disk. A file that is not UTF-8, is missing or
-    /// does not fit is left out.
+    /// Adds a file, as it is in the editor or on the disk. A file that is missing or does not fit is
+    /// left out.
     fn add(&mut self, path: &Path, documents: &OpenDocuments) {
         let name = path.display().to_string();
         if self.names.contains(&name) {
             return;
         }
         let open = documents.at(path).map(|document| document.text().text.clone());
-        let Some(text) = open.or_else(|| read(path, MAX_BYTES)) else { return };
+        let text = match open.map_or_else(|| read(path, MAX_BYTES), Ok) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return,
+            Err(cause) => {
+                self.names.insert(name.clone());
+                self.files.unreadable.push(UnreadableFile::new(name, &cause));
+                return;
+            }
+        };
         self.bytes = self.bytes.saturating_add(text.len() as u64);
-        if self.texts.len() >= MAX_FILES || self.bytes > MAX_BYTES {
+        if self.files.texts.len() >= MAX_FILES || self.bytes > MAX_BYTES {
             self.is_cut = true;
             return;
         }
         self.names.insert(name.clone());
-        self.texts.push(SourceText::new(name, text));
+        self.files.texts.push(SourceText::new(name, text));
     }
 
     fn add_imports(&mut self, documents: &OpenDocuments) {
         let mut next = 0;
-        while let Some(text) = self.texts.get(next) {
+        while let Some(text) = self.files.texts.get(next) {
             next += 1;
             for name in imports(text) {
                 self.add(Path::new(&name), documents);
@@ -90,7 +99,7 @@ impl FileGroup {
             }
             let mut other = Self::default();
             other.add(&file, documents);
-            let Some(text) = other.texts.first() else { continue };
+            let Some(text) = other.files.texts.first() else { continue };
             if imports(text).iter().any(|name| self.names.contains(name)) {
                 self.add(&file, documents);
                 self.add_imports(documents);
@@ -98,10 +107,22 @@ impl FileGroup {
         }
     }
 
+    /// The names of the files that `names` import, directly or through others, with `names`.
+    pub(crate) fn with_imports(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut found = names.clone();
+        let mut open: Vec<String> = names.iter().cloned().collect();
+        while let Some(name) = open.pop() {
+            let text = self.files.texts.iter().find(|text| text.name == name);
+            let imported = text.map(imports).unwrap_or_default();
+            open.extend(imported.into_iter().filter(|other| found.insert(other.clone())));
+        }
+        found
+    }
+
     /// The names of the files that import `names`, directly or through others.
     pub(crate) fn importers(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
         let imported: BTreeMap<&str, Vec<String>> =
-            self.texts.iter().map(|text| (text.name.as_str(), imports(text))).collect();
+            self.files.texts.iter().map(|text| (text.name.as_str(), imports(text))).collect();
         let mut found = names.clone();
         loop {
             let more: Vec<&str> = imported
@@ -146,7 +167,7 @@ fn has_pack_name(path: &Path) -> bool {
 fn is_pack(path: &Path, documents: &OpenDocuments) -> bool {
     match documents.at(path) {
         Some(document) => looks_like_pack(&document.text().text),
-        None => read(path, MAX_BYTES).is_some_and(|text| looks_like_pack(&text)),
+        None => read(path, MAX_BYTES).is_ok_and(|text| looks_like_pack(&text)),
     }
 }
 
@@ -163,12 +184,17 @@ pub(crate) fn looks_like_pack(text: &str) -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "an editor's file is read as it is, whole")]
-fn read(path: &Path, largest: u64) -> Option<String> {
-    let metadata = std::fs::metadata(path).ok()?;
-    if !metadata.is_file() || metadata.len() > largest {
-        return None;
+fn read(path: &Path, largest: u64) -> io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
-    std::fs::read_to_string(path).ok()
+    if metadata.len() > largest {
+        let message = format!("larger than {} MiB", largest >> 20);
+        return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+    }
+    let text = guerdon_text::decode(std::fs::read(path)?);
+    text.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
 /// The names of the other files in the folder of `path` that only declare.
@@ -176,7 +202,7 @@ pub(crate) fn libraries_beside(path: &Path, documents: &OpenDocuments) -> Vec<St
     let files = path.parent().map(|folder| files_in(folder, documents)).unwrap_or_default();
     let others = files.into_iter().filter(|file| file != path).filter_map(|file| {
         let open = documents.at(&file).map(|document| document.text().text.clone());
-        let text = open.or_else(|| read(&file, MAX_BYTES))?;
+        let text = open.or_else(|| read(&file, MAX_BYTES).ok())?;
         let is_library = text.lines().any(|line| line.starts_with("library:"));
         is_library.then(|| file.file_name().map(|name| name.to_string_lossy().into_owned()))?
     });

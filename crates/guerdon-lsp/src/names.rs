@@ -48,7 +48,7 @@ impl Names {
         names.add_used(document.outline(), &document.text().text);
         names.add_declared(document.outline(), &document.text().text);
         let own = document.name();
-        for text in FileGroup::imported_by(&document.path, documents).texts {
+        for text in FileGroup::imported_by(&document.path, documents).files.texts {
             if text.name != own {
                 names.add_declared(&Outline::read(&text.text), &text.text);
             }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use guerdon_rules::{ExampleResult, RulePacks, SourceText};
+use guerdon_rules::{ExampleResult, PackFiles, RulePacks, SourceText};
 use ls_types::{
     CodeActionOrCommand, CodeActionParams, CompletionParams, CompletionResponse,
     DocumentFormattingParams, HoverParams, Range, TextEdit, Uri,
@@ -112,7 +112,7 @@ struct RequestThread {
     client: EditorClient,
     reports: LatestReports,
     /// The results of the examples of the texts that were run last.
-    examples: Option<(Vec<SourceText>, Vec<ExampleResult>)>,
+    examples: Option<(PackFiles, Vec<ExampleResult>)>,
 }
 
 impl RequestThread {
@@ -192,7 +192,7 @@ impl RequestThread {
         if let Some(latest) = latest.filter(|report| report.version == document.version) {
             return latest.diagnostics;
         }
-        let all = check_all(&group_of(document, documents).texts, stop);
+        let all = check_all(&group_of(document, documents).files, stop);
         all.into_iter().filter(|found| found.file == name).collect()
     }
 
@@ -203,15 +203,15 @@ impl RequestThread {
         documents: &OpenDocuments,
         stop: &AtomicBool,
     ) -> Vec<ExampleResult> {
-        let texts = FileGroup::imported_by(&document.path, documents).texts;
+        let files = FileGroup::imported_by(&document.path, documents).files;
         if let Some((known, results)) = &self.examples
-            && *known == texts
+            && *known == files
         {
             return results.clone();
         }
-        let (results, _) = RulePacks::test_within(&texts, &bounds(stop));
+        let (results, _) = RulePacks::test_within(&files, &bounds(stop));
         if !stop.load(Ordering::Relaxed) {
-            self.examples = Some((texts, results.clone()));
+            self.examples = Some((files, results.clone()));
         }
         results
     }

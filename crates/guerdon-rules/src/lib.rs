@@ -56,11 +56,13 @@ pub use engine::eval::Evaluation;
 pub use engine::scan_limit::ScanLimit;
 pub use packs::{PackSummary, RulePacks, RuleSummary};
 pub use source::RulesSource;
+pub use syntax::files::{PackFiles, PackFilesRef, UnreadableFile};
 pub use syntax::imports::imports;
 pub use syntax::schema::json_schema;
 pub use text::normalise::fold;
 pub use workbench::{
-    Diff, DraftInput, ExampleResult, GroupChange, HitChange, LabelCounts, LabelledRollout,
-    NumberReading, RankChange, RecordedParts, RuleChange, RuleCost, RuleMeasure, RuleMeasures,
-    ShareEstimate, TurnChange, TurnLabels, draft, folded_pattern, format, junit, read_numbers, tap,
+    Diff, DraftInput, ExampleResult, FormatChanges, FormattedPack, GroupChange, HitChange,
+    LabelCounts, LabelledRollout, NumberReading, RankChange, RecordedParts, RuleChange, RuleCost,
+    RuleMeasure, RuleMeasures, ShareEstimate, TurnChange, TurnLabels, draft, folded_pattern,
+    format, format_pack, junit, read_numbers, tap,
 };

@@ -13,6 +13,7 @@ use crate::engine::plan::RulePlan;
 use crate::engine::scan_limit::ScanLimit;
 use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::ExpiryPolicy;
+use crate::syntax::files::PackFilesRef;
 use crate::syntax::pack::Pack;
 
 /// Compiled rule packs. They never change; a reload makes new ones.
@@ -35,29 +36,32 @@ fn version<'h>(own: &str, imported: impl Iterator<Item = &'h String>) -> String 
 }
 
 impl RulePacks {
-    /// Parses, checks and compiles `packs`, and runs the examples of every rule.
+    /// Parses, checks and compiles the packs of `files`, and runs the examples of every rule.
     ///
     /// # Errors
     /// Returns a [`Report`] of all errors and warnings if a pack has an error. Without errors, the
     /// report next to the packs holds the warnings.
-    pub fn compile(packs: &[SourceText]) -> Result<(Self, Report), Report> {
-        Self::compile_at(packs, SystemTime::now())
+    pub fn compile<'f>(files: impl Into<PackFilesRef<'f>>) -> Result<(Self, Report), Report> {
+        Self::compile_at(files, SystemTime::now())
     }
 
     /// Like [`RulePacks::compile`], with `now` as the date that `expires:` is compared with.
     ///
     /// # Errors
     /// See [`RulePacks::compile`].
-    pub fn compile_at(packs: &[SourceText], now: SystemTime) -> Result<(Self, Report), Report> {
-        Self::compiled(packs, ExpiryPolicy::load(now))
+    pub fn compile_at<'f>(
+        files: impl Into<PackFilesRef<'f>>,
+        now: SystemTime,
+    ) -> Result<(Self, Report), Report> {
+        Self::compiled(files.into(), ExpiryPolicy::load(now))
     }
 
     /// Like [`RulePacks::compile`], for authors: an expired rule is an error and not a warning.
     ///
     /// # Errors
     /// See [`RulePacks::compile`].
-    pub fn check(packs: &[SourceText]) -> Result<(Self, Report), Report> {
-        Self::compiled(packs, ExpiryPolicy::check(SystemTime::now()))
+    pub fn check<'f>(files: impl Into<PackFilesRef<'f>>) -> Result<(Self, Report), Report> {
+        Self::compiled(files.into(), ExpiryPolicy::check(SystemTime::now()))
     }
 
     /// Like [`RulePacks::check`], for packs of a stranger: the work ends at `bounds`, with an error
@@ -65,12 +69,13 @@ impl RulePacks {
     ///
     /// # Errors
     /// See [`RulePacks::compile`].
-    pub fn check_within(
-        packs: &[SourceText],
+    pub fn check_within<'f>(
+        files: impl Into<PackFilesRef<'f>>,
         bounds: &WorkBounds<'_>,
     ) -> Result<(Self, Report), Report> {
+        let files = files.into();
         let mut bytes = 0_usize;
-        for pack in packs {
+        for pack in files.texts {
             bytes = bytes.saturating_add(pack.text.len());
             if bytes > bounds.max_bytes {
                 let message = format!("the packs have more than {} bytes", bounds.max_bytes);
@@ -80,27 +85,27 @@ impl RulePacks {
                 return Err(report);
             }
         }
-        Self::bounded(packs, ExpiryPolicy::check(SystemTime::now()), bounds)
+        Self::bounded(files, ExpiryPolicy::check(SystemTime::now()), bounds)
     }
 
-    fn compiled(packs: &[SourceText], expiry: ExpiryPolicy) -> Result<(Self, Report), Report> {
-        Self::bounded(packs, expiry, &WorkBounds::default())
+    fn compiled(files: PackFilesRef<'_>, expiry: ExpiryPolicy) -> Result<(Self, Report), Report> {
+        Self::bounded(files, expiry, &WorkBounds::default())
     }
 
     fn bounded(
-        packs: &[SourceText],
+        files: PackFilesRef<'_>,
         expiry: ExpiryPolicy,
         bounds: &WorkBounds<'_>,
     ) -> Result<(Self, Report), Report> {
-        let mut compiled = CompiledPacks::bounded(bounds, packs, expiry);
+        let mut compiled = CompiledPacks::bounded(bounds, files, expiry);
         compiled.run_examples(bounds.limit);
-        let (parsed, plan, report) = compiled.finish(packs);
+        let (parsed, plan, report) = compiled.finish(files);
         if report.has_errors() {
             return Err(report);
         }
         let rule_counts = parsed.iter().map(|(pack, _)| pack.as_ref().map(|pack| pack.rules.len()));
         let rule_counts = rule_counts.collect();
-        let hashes: Vec<String> = packs.iter().map(SourceText::content_hash).collect();
+        let hashes: Vec<String> = files.texts.iter().map(SourceText::content_hash).collect();
         let summaries = parsed.into_iter().enumerate().filter_map(|(index, (pack, imported))| {
             let imported = imported.iter().filter_map(|other| hashes.get(*other));
             Some(PackSummary::new(pack?, version(hashes.get(index)?, imported)))

@@ -258,6 +258,39 @@ fn diff_shows_vetoes_and_shadow_rules_and_fails_on_them() {
 }
 
 #[test]
+fn every_command_reports_every_file_that_cannot_be_read() {
+    let folder = folder();
+    for (name, text) in [
+        ("old/a.yaml", &b"pack: \xb9\xa4\n"[..]),
+        ("old/b.yaml", b"pack: b\nabout: B.\nimport: [lists/words.yaml]\nrules: []\n"),
+        ("old/lists/words.yaml", b"library: w\nwords: { a: [\xff] }\n"),
+        ("new/c.yaml", b"pack: c\nrule: []\n"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    write(folder.path(), "on.jsonl", SAMPLES);
+    let places = ["old/a.yaml:1:7", "old/lists/words.yaml:2:14"];
+    for arguments in [
+        &["rules", "check", "old"][..],
+        &["rules", "test", "old"],
+        &["rules", "try", "old", "--text", "x"],
+        &["rules", "eval", "old", "--on", "on.jsonl"],
+        &["rules", "bench", "old", "--on", "on.jsonl"],
+        &["rules", "label", "on.jsonl", "--packs", "old"],
+        &["rules", "diff", "old", "new", "--on", "on.jsonl"],
+    ] {
+        let output = guerdon(folder.path(), arguments);
+        let shown = transcript(&output);
+        assert!(!output.status.success(), "{shown}");
+        let errors = if arguments[1] == "diff" { 3 } else { 2 };
+        assert_eq!(shown.matches("error[R").count(), errors, "{shown}");
+        assert!(places.iter().all(|place| shown.contains(place)), "{shown}");
+    }
+}
+
+#[test]
 fn labels_are_asked_for_kept_and_measured() {
     let folder = folder();
     write(folder.path(), "p.yaml", OLD);
@@ -301,6 +334,28 @@ fn labels_are_asked_for_kept_and_measured() {
         assert!(!failed.status.success(), "{}", transcript(&failed));
         assert!(transcript(&failed).contains(part), "{}", transcript(&failed));
     }
+    std::fs::remove_file(folder.path().join("on.labels.csv")).unwrap();
+    let line = |id: &str, labels: &str| {
+        let message = r#"{"role": "assistant", "content": "bad"}"#;
+        format!("{{{id} \"messages\": [{message}], \"labels\": {labels}}}\n")
+    };
+    let (yes, no) = (r#"{"p/a": true}"#, r#"{"p/a": false}"#);
+    for (lines, part) in [
+        (line("", r#"{"p/a": true, "p/a": false}"#), "on.jsonl line 1: `p/a` is both"),
+        (line("", yes) + "\n" + &line("", no), "true in line 1 and false in line 3"),
+        (
+            line("\"id\": 1,", yes) + &line("\"id\": \"1\",", no),
+            "true in line 1 and false in line 2",
+        ),
+    ] {
+        write(folder.path(), "on.jsonl", &lines);
+        let failed = eval(&[]);
+        assert!(!failed.status.success(), "{}", transcript(&failed));
+        assert!(transcript(&failed).contains(part), "{}", transcript(&failed));
+    }
+    write(folder.path(), "on.jsonl", &(line("", yes) + &line("\"id\": 1,", yes)));
+    assert!(eval(&[]).status.success());
+    write(folder.path(), "on.jsonl", &SAMPLES.replace("good", "bad too"));
     let capitals = "rollout,turn,rule,label\nx,0,p/a,TRUE\ny,0,p/a,False\n";
     write(folder.path(), "on.labels.csv", capitals);
     assert!(eval(&["--fail-under", "0.5"]).status.success());

@@ -86,6 +86,28 @@ fn a_file_that_imports_an_open_one_is_shown_until_it_is_closed() {
 }
 
 #[test]
+fn an_imported_file_with_a_mistake_is_shown_once_and_cleared() {
+    let mut editor = Editor::new();
+    let importing = "pack: p\nimport: [lib/words.yaml]\nrules:\n  - { id: a, points: -1, match: { any_of: [$refusals] } }\n";
+    for broken in
+        [&b"library: w\nwords: { refusals: [\xb9\xa4] }\n"[..], b"library: w\nwords: []\n"]
+    {
+        editor.write("lib/words.yaml", broken);
+        editor.open("pack.yaml", importing);
+        assert_eq!(errors(&editor.diagnostics("pack.yaml", Some(1))), Vec::<String>::new());
+        let found = editor.latest("lib/words.yaml");
+        assert_eq!(errors(found).len(), 1, "{found:?}");
+        editor.write("lib/words.yaml", "library: w\nwords: { refusals: [cannot] }\n");
+        editor.change("pack.yaml", 2, json!([{ "text": importing }]));
+        while !editor.latest("lib/words.yaml").is_empty() {
+            editor.read().unwrap();
+        }
+        editor.close("pack.yaml");
+    }
+    editor.quit();
+}
+
+#[test]
 fn yaml_that_is_no_pack_has_no_diagnostics() {
     let mut editor = Editor::new();
     editor.open("compose.yaml", "services:\n  web: { image: x }\n");

@@ -66,6 +66,10 @@ pub(crate) enum PackCode {
     Possessive,
     /// The pack reads facts and declares none.
     NoFacts,
+    /// Values contradict each other, so that a rule hits every turn or none.
+    Contradicting,
+    /// A language is unknown, or a fact has a name that expressions cannot use.
+    UselessName,
 }
 
 impl From<PackCode> for Code {
@@ -102,6 +106,8 @@ impl From<PackCode> for Code {
             Pack::NoPoints => Self::warning("R112"),
             Pack::Possessive => Self::warning("R113"),
             Pack::NoFacts => Self::warning("R114"),
+            Pack::Contradicting => Self::warning("R115"),
+            Pack::UselessName => Self::warning("R116"),
         }
     }
 }

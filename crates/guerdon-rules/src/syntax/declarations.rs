@@ -21,9 +21,17 @@ pub(crate) struct FileDeclarations {
     pub(crate) aliases: Aliases,
     /// The facts; `None` if neither the file nor its imports declare any.
     pub(crate) facts: Option<Facts>,
+    /// Set if a declaration has errors, or a file that is imported has or cannot be read. Names
+    /// that are not declared are then no errors of their own.
+    pub(crate) is_partial: bool,
 }
 
 impl FileDeclarations {
+    /// The facts, if they and all that is imported could be read.
+    pub(crate) fn known_facts(&self) -> Option<&Facts> {
+        self.facts.as_ref().filter(|_| !self.is_partial)
+    }
+
     /// The number of declarations.
     pub(crate) fn len(&self) -> usize {
         let facts = self.facts.as_ref().map_or(0, |facts| facts.iter().count());
@@ -32,6 +40,7 @@ impl FileDeclarations {
 
     /// Adds the declarations of an imported file. Returns the names that are declared differently.
     pub(crate) fn import(&mut self, other: &Self) -> Vec<String> {
+        self.is_partial |= other.is_partial;
         let mut conflicts = Vec::new();
         for (own, imported, sign) in
             [(&mut self.words, &other.words, "$"), (&mut self.units, &other.units, "")]

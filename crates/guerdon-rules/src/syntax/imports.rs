@@ -1,6 +1,6 @@
 //! `import:` of a file: the declarations of other files of the same load.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path};
 
 use guerdon_text::{Finding, SourceText, nearest};
@@ -8,6 +8,7 @@ use guerdon_text::{Finding, SourceText, nearest};
 use crate::syntax::codes::PackCode;
 use crate::syntax::declarations::FileDeclarations;
 use crate::syntax::facts::MAX_COMPARED;
+use crate::syntax::files::UnreadableFile;
 use crate::syntax::yaml::{self, WithSpan, Yaml};
 
 /// The names of the files that `text` imports, as far as they can be read. A loader reads them, in
@@ -79,20 +80,37 @@ const MAX_DEPTH: usize = 16;
 const MAX_IMPORTED: usize = 200_000;
 
 /// Adds to every file the declarations of the files that it imports.
-pub(super) fn link(texts: &[SourceText], files: &mut [Importer]) {
+pub(super) fn link(texts: &[SourceText], unreadable: &[UnreadableFile], files: &mut [Importer]) {
     let mut names: HashMap<&str, usize> = HashMap::new();
     for (index, text) in texts.iter().enumerate() {
         names.entry(&text.name).or_insert(index);
     }
-    let mut linker = Linker { texts, names, files, imported: 0 };
+    let unreadable = unreadable.iter().map(UnreadableFile::name).collect();
+    let mut linker = Linker { texts, unreadable, names, files, imported: 0 };
     for index in 0..texts.len() {
         linker.follow(index, 0);
+    }
+}
+
+/// The reason for which a file is not imported.
+enum ImportError {
+    /// The file cannot be read, which is reported at that file.
+    Unreadable,
+    /// The import is wrong.
+    Refused { message: String, help: String },
+}
+
+impl ImportError {
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Refused { message: message.into(), help: help.into() }
     }
 }
 
 /// The files while their imports are resolved.
 struct Linker<'t, 'f> {
     texts: &'t [SourceText],
+    /// The names of the files that cannot be read. Each is an error of its own.
+    unreadable: HashSet<&'t str>,
     names: HashMap<&'t str, usize>,
     files: &'f mut [Importer],
     /// The number of declarations that were imported.
@@ -110,7 +128,9 @@ impl Linker<'_, '_> {
             let added = self
                 .file_at(index, &path.value, depth)
                 .and_then(|other| self.add(index, other).map(|()| other));
-            if let (Err((message, help)), Some(file)) = (added, self.files.get_mut(index)) {
+            let (Err(error), Some(file)) = (added, self.files.get_mut(index)) else { continue };
+            file.declared.is_partial = true;
+            if let ImportError::Refused { message, help } = error {
                 let finding = Finding::new(PackCode::BadImport, path.span, message);
                 file.findings.push(finding.help(help));
             }
@@ -120,17 +140,14 @@ impl Linker<'_, '_> {
         }
     }
 
-    /// The file that `path` names in the file `index`, with its imports resolved. An error is a
-    /// message and a help.
-    fn file_at(
-        &mut self,
-        index: usize,
-        path: &str,
-        depth: usize,
-    ) -> Result<usize, (String, String)> {
+    /// The file that `path` names in the file `index`, with its imports resolved.
+    fn file_at(&mut self, index: usize, path: &str, depth: usize) -> Result<usize, ImportError> {
         let from = self.texts.get(index).map_or("", |text| text.name.as_str());
         let name = resolve(from, path)
-            .map_err(|help| (format!("`{path}` cannot be imported"), help.to_owned()))?;
+            .map_err(|help| ImportError::new(format!("`{path}` cannot be imported"), help))?;
+        if self.unreadable.contains(name.as_str()) {
+            return Err(ImportError::Unreadable);
+        }
         let Some(other) = self.names.get(name.as_str()).copied() else {
             let near =
                 nearest(&name, self.texts.iter().take(MAX_COMPARED).map(|text| text.name.as_str()));
@@ -138,7 +155,7 @@ impl Linker<'_, '_> {
                 || "the path is relative to the folder of this file".to_owned(),
                 |near| format!("there is {near}"),
             );
-            return Err((format!("there is no file {name}"), help));
+            return Err(ImportError::new(format!("there is no file {name}"), help));
         };
         if depth < MAX_DEPTH {
             self.follow(other, depth + 1);
@@ -147,17 +164,17 @@ impl Linker<'_, '_> {
             return Ok(other);
         }
         let message = format!("`{path}` imports this file, or too many files in a row");
-        Err((message, "move what both files use to a third file".to_owned()))
+        Err(ImportError::new(message, "move what both files use to a third file"))
     }
 
     /// Adds the declarations of the file `other` to the file `index`.
-    fn add(&mut self, index: usize, other: usize) -> Result<(), (String, String)> {
+    fn add(&mut self, index: usize, other: usize) -> Result<(), ImportError> {
         let Some(source) = self.files.get(other) else { return Ok(()) };
         self.imported = self.imported.saturating_add(source.declared.len() + source.imported.len());
         if self.imported > MAX_IMPORTED {
             let message =
                 format!("all files together import more than {MAX_IMPORTED} declarations");
-            return Err((message, "import smaller files".to_owned()));
+            return Err(ImportError::new(message, "import smaller files"));
         }
         let (declared, imported) = (source.declared.clone(), source.imported.clone());
         let Some(file) = self.files.get_mut(index) else { return Ok(()) };
@@ -168,6 +185,6 @@ impl Linker<'_, '_> {
             return Ok(());
         }
         let message = format!("declared differently in this file: {}", conflicts.join(", "));
-        Err((message, "rename or remove one of the two".to_owned()))
+        Err(ImportError::new(message, "rename or remove one of the two"))
     }
 }

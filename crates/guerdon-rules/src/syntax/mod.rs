@@ -8,6 +8,7 @@
 //! | `fields.rs` | Reading of a mapping key by key, with reports of unknown keys |
 //! | `parse/` | Conversion of the YAML tree to a pack |
 //! | `pack.rs` | The types of a pack as written, before compilation |
+//! | `files.rs` | The files of one load, and those that cannot be read |
 //! | `imports.rs` | `import:`: the declarations of other files |
 //! | `declarations.rs` | `words`, `units`, `aliases` and `facts` at the head of a file |
 //! | `facts.rs` | The declared facts and their types |
@@ -22,6 +23,7 @@ pub(crate) mod declarations;
 pub(crate) mod expiry;
 pub(crate) mod facts;
 pub(crate) mod fields;
+pub(crate) mod files;
 pub(crate) mod imports;
 pub(crate) mod pack;
 pub(crate) mod parse;

@@ -106,6 +106,9 @@ fn unreadable(text: &str, error: &serde_saphyr::Error) -> Finding {
     {
         return finding;
     }
+    if let Some(finding) = too_large(text, error, &span) {
+        return finding;
+    }
     let found = slips::explain(text, span.start);
     found.unwrap_or_else(|| {
         let message = error.to_string();
@@ -114,6 +117,46 @@ fn unreadable(text: &str, error: &serde_saphyr::Error) -> Finding {
         let message = message.split(" at line ").next().unwrap_or(message);
         Finding::new(PackCode::Syntax, span, format!("not valid YAML: {message}"))
             .help("quote texts that contain `: `, ` #`, or begin with a sign: 'like: this'")
+    })
+}
+
+/// The finding for a text that takes more than the YAML reader's bounds.
+fn too_large(text: &str, error: &serde_saphyr::Error, span: &Range<usize>) -> Option<Finding> {
+    use serde_saphyr::Error as Yaml;
+    let mut error = error;
+    while let Yaml::AliasError { error: inner, .. } = error {
+        error = inner;
+    }
+    let (message, help) = match error {
+        Yaml::AliasReplayCounterOverflow { .. }
+        | Yaml::AliasReplayLimitExceeded { .. }
+        | Yaml::AliasExpansionLimitExceeded { .. }
+        | Yaml::AliasReplayStackDepthExceeded { .. } => (
+            "the aliases (`*name`) of the file stand for too much text",
+            "name long lists once under `words:` or `units:`, and use fewer aliases",
+        ),
+        _ if open_brackets(text, span.start) > MAX_BRACKETS => {
+            ("brackets are nested too deeply", "close the brackets, or write a list with dashes")
+        }
+        Yaml::Budget { .. } => (
+            "the file has too many values, or nests them too deeply",
+            "split it into several packs, and use fewer aliases (`*name`)",
+        ),
+        _ => return None,
+    };
+    Some(Finding::new(PackCode::TooLarge, span.clone(), message).help(help))
+}
+
+/// The number of brackets within each other that no pack needs.
+const MAX_BRACKETS: usize = 100;
+
+/// The number of brackets that are open at a byte.
+fn open_brackets(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text).bytes();
+    before.fold(0, |open: usize, byte| match byte {
+        b'[' | b'{' => open + 1,
+        b']' | b'}' => open.saturating_sub(1),
+        _ => open,
     })
 }
 
@@ -321,6 +364,16 @@ mod tests {
     #[test]
     fn invalid_yaml_and_duplicate_keys_are_refused() {
         assert!(read("pack: [1, 2").0.is_none());
+        let mut bomb = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
+        for level in 1..9 {
+            let inner = vec![format!("*a{}", level - 1); 10].join(", ");
+            bomb += &format!("a{level}: &a{level} [{inner}]\n");
+        }
+        for large in [bomb, "a: ".to_owned() + &"[".repeat(5_000)] {
+            let (tree, findings) = read(&large);
+            assert!(tree.is_none());
+            assert_eq!(findings[0].code(), PackCode::TooLarge.into(), "{findings:?}");
+        }
         let (tree, findings) = read("a: 1\na: 2\nb: .nan\nc: 99999999999");
         let Yaml::Map(entries) = tree.unwrap().value else { panic!("a mapping") };
         assert_eq!((entries.len(), findings.len()), (3, 2), "{findings:?}");

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use crate::engine::compile::{CompiledPacks, WorkBounds};
 use crate::engine::examples;
 use crate::syntax::expiry::ExpiryPolicy;
-use crate::{Report, RulePacks, SourceText};
+use crate::syntax::files::PackFilesRef;
+use crate::{Report, RulePacks};
 
 /// The result of one example.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,22 +55,23 @@ impl RulePacks {
     ///
     /// # Errors
     /// Returns a [`Report`] if a pack has an error other than a failing example.
-    pub fn test(packs: &[SourceText]) -> Result<Vec<ExampleResult>, Report> {
-        let (results, report) = Self::test_within(packs, &WorkBounds::default());
+    pub fn test<'f>(files: impl Into<PackFilesRef<'f>>) -> Result<Vec<ExampleResult>, Report> {
+        let (results, report) = Self::test_within(files, &WorkBounds::default());
         if report.has_errors() { Err(report) } else { Ok(results) }
     }
 
     /// Runs each example of the rules that have no error, until `bounds` are reached. The report
     /// holds the errors and warnings other than failing examples.
     #[must_use]
-    pub fn test_within(
-        packs: &[SourceText],
+    pub fn test_within<'f>(
+        files: impl Into<PackFilesRef<'f>>,
         bounds: &WorkBounds<'_>,
     ) -> (Vec<ExampleResult>, Report) {
         let expiry = ExpiryPolicy::check(SystemTime::now());
-        let compiled = CompiledPacks::bounded(bounds, packs, expiry);
+        let files = files.into();
+        let compiled = CompiledPacks::bounded(bounds, files, expiry);
         let mut results = Vec::new();
-        for (source, read) in packs.iter().zip(&compiled.packs) {
+        for (source, read) in files.texts.iter().zip(&compiled.packs) {
             let rules =
                 read.pack.iter().flat_map(|pack| pack.rules.iter().map(move |rule| (pack, rule)));
             for ((pack, rule), place) in rules.zip(&read.places) {
@@ -91,7 +93,7 @@ impl RulePacks {
                 }));
             }
         }
-        let (_, _, report) = compiled.finish(packs);
+        let (_, _, report) = compiled.finish(files);
         (results, report)
     }
 }

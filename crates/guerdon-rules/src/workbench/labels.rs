@@ -4,9 +4,13 @@
 //! if the rule should hit the turn and `false` if not.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use guerdon_types::Rollout;
-use serde_json::{Map, Value};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// A rollout with the labels of its turns.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -57,6 +61,11 @@ impl TurnLabels {
         self.0.keys()
     }
 
+    /// The rules and wildcards with their labels.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().map(|(rule, verdict)| (rule.as_str(), *verdict))
+    }
+
     /// Adds the labels of `other`, which replace labels of the same rules.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
@@ -89,16 +98,21 @@ impl LabelledRollout {
         let mut labelled = Self::new(rollout);
         match labels {
             None | Some(Value::Null) => {}
-            Some(Value::Object(labels)) => labelled.read(&labels, &scored)?,
+            Some(Value::Object(_)) => {
+                // A map has each key once. The text may have it twice, with two verdicts.
+                let written: WrittenLine =
+                    serde_json::from_str(line).map_err(|error| error.to_string())?;
+                labelled.read(&written.labels, &scored)?;
+            }
             Some(_) => return Err("`labels` is not an object".to_owned()),
         }
         Ok(labelled)
     }
 
-    fn read(&mut self, labels: &Map<String, Value>, scored: &[usize]) -> Result<(), String> {
-        for (key, value) in labels {
+    fn read(&mut self, labels: &Entries<WrittenLabel>, scored: &[usize]) -> Result<(), String> {
+        for (key, value) in &labels.0 {
             match value {
-                Value::Bool(verdict) => {
+                WrittenLabel::Verdict(verdict) => {
                     let [turn] = scored else {
                         return Err(format!(
                             "the label `{key}` names no turn, and {} turns are scored; write \
@@ -106,22 +120,77 @@ impl LabelledRollout {
                             scored.len()
                         ));
                     };
-                    self.turns.entry(*turn).or_default().set(key, *verdict)?;
+                    self.label(*turn, key, *verdict)?;
                 }
-                Value::Object(of_turn) => {
+                WrittenLabel::Turn(of_turn) => {
                     let turn = key.parse().ok().filter(|turn| scored.contains(turn));
                     let turn = turn.ok_or_else(|| format!("`{key}` is not a scored turn"))?;
-                    for (rule, verdict) in of_turn {
+                    for (rule, verdict) in &of_turn.0 {
                         let verdict = verdict.as_bool().ok_or_else(|| {
                             format!("the label of `{rule}` in turn {turn} is not true or false")
                         })?;
-                        self.turns.entry(turn).or_default().set(rule, verdict)?;
+                        self.label(turn, rule, verdict)?;
                     }
                 }
-                _ => return Err(format!("the label `{key}` is not true or false")),
+                WrittenLabel::Other(_) => {
+                    return Err(format!("the label `{key}` is not true or false"));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Sets a label that must not contradict an earlier one of the same turn.
+    fn label(&mut self, turn: usize, rule: &str, verdict: bool) -> Result<(), String> {
+        let labels = self.turns.entry(turn).or_default();
+        if labels.0.get(rule).is_some_and(|known| *known != verdict) {
+            return Err(format!(
+                "`{rule}` is both true and false in turn {turn}; keep one of them"
+            ));
+        }
+        labels.set(rule, verdict)
+    }
+}
+
+/// The labels of a line as they are written, of which some may be written twice.
+#[derive(Deserialize)]
+struct WrittenLine {
+    labels: Entries<WrittenLabel>,
+}
+
+/// A value under `labels`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenLabel {
+    Verdict(bool),
+    Turn(Entries<Value>),
+    Other(IgnoredAny),
+}
+
+/// The entries of an object in their order, with keys that occur twice.
+struct Entries<V>(Vec<(String, V)>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Visit<V> {
+            type Value = Entries<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Visit(PhantomData))
     }
 }
 
@@ -160,6 +229,10 @@ mod tests {
             (r#"{"0": {"p/a": 1}}"#, "\"all\"", "not true or false"),
             (r#"{"p/a": "yes"}"#, "\"last\"", "not true or false"),
             ("[]", "\"all\"", "not an object"),
+            (r#"{"p/a": true, "p/a": false}"#, "\"last\"", "both true and false"),
+            (r#"{"p/a": true, "1": {"p/a": false}}"#, "\"last\"", "both true and false"),
+            (r#"{"0": {"*": false}, "1": {"p/a": true, "p/a": false}}"#, "\"all\"", "in turn 1"),
+            (r#"{"1": {"p/a": true}, "01": {"p/a": false}}"#, "\"all\"", "both true and false"),
         ] {
             let error = parse(labels, score).unwrap_err();
             assert!(error.contains(reason), "{labels}: {error}");

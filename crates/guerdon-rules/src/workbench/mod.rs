@@ -16,7 +16,7 @@ pub use cost::RuleCost;
 pub use diff::{Diff, HitChange, RuleChange, TurnChange};
 pub use draft::{DraftInput, draft};
 pub use example_runner::{ExampleResult, junit, tap};
-pub use format::format;
+pub use format::{FormatChanges, FormattedPack, format, format_pack};
 pub use labels::{LabelledRollout, TurnLabels};
 pub use precision::{LabelCounts, RuleMeasure, RuleMeasures, ShareEstimate};
 pub use ranks::{GroupChange, RankChange};

@@ -2,7 +2,9 @@
 
 #![expect(clippy::panic, reason = "helpers of tests may fail a test")]
 
-use guerdon_rules::{Report, RulePacks, SourceText, imports};
+use std::io::{Error, ErrorKind};
+
+use guerdon_rules::{PackFiles, Report, RulePacks, SourceText, UnreadableFile, imports};
 use guerdon_types::{Message, Role, Rollout};
 
 const LIBRARY: &str = "library: shared
@@ -106,4 +108,68 @@ fn a_long_chain_of_imports_is_refused() {
     let chain: Vec<(&str, &str)> =
         names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
     assert!(refused(&chain).to_string().contains("too many files in a row"));
+}
+
+/// Mistakes in a declaration: a line of the library, and what is written in its place.
+const BROKEN: [(&str, &str); 16] = [
+    ("words: { never: [不能, cannot] }", "words: { never: [] }"),
+    ("words: { never: [不能, cannot] }", "words: { never: cannot }"),
+    ("words: { never: [不能, cannot] }", "words: { never: [3] }"),
+    ("words: { never: [不能, cannot] }", "words: { Never: [cannot] }"),
+    ("words: { never: [不能, cannot] }", "words: [cannot]"),
+    ("words: { never: [不能, cannot] }", "wrods: { never: [cannot] }"),
+    ("words: { never: [不能, cannot] }", "words: { never: [cannot }"),
+    ("words: { never: [不能, cannot] }", "words: { never: [cannot, $other] }"),
+    ("units: { money: [元, USD] }", "units: { money: [元, ''] }"),
+    ("units: { money: [元, USD] }", "unit: { money: [元] }"),
+    ("aliases: { 微信: [威信] }", "aliases: { 微信: 威信 }"),
+    ("facts: { target: number }", "facts: { target: numbr }"),
+    ("facts: { target: number }", "facts: [target]"),
+    ("facts: { target: number }", "fact: { target: number }"),
+    ("about: Words of all packs.", "import: [gone.yaml]"),
+    ("library: shared", "libary: shared"),
+];
+
+#[test]
+fn one_mistake_in_a_declaration_is_one_error_wherever_it_is_used() {
+    let between = ("between.yaml", "library: between\nimport: [shared.yaml]\n");
+    for (line, broken) in BROKEN {
+        let library = LIBRARY.replace(line, broken);
+        let through = PACK.replace("shared.yaml", "between.yaml");
+        let head = library.lines().skip(2).collect::<Vec<_>>().join("\n");
+        let own = PACK.replace("import: [shared.yaml]", &head);
+        for (texts, file) in [
+            (vec![("p.yaml", PACK), ("shared.yaml", &library)], "shared.yaml"),
+            (vec![("p.yaml", &through), between, ("shared.yaml", &library)], "shared.yaml"),
+            (vec![("p.yaml", &own)], "p.yaml"),
+        ] {
+            if file == "p.yaml" && (line.starts_with("library") || line.starts_with("about")) {
+                continue;
+            }
+            let report = refused(&texts);
+            let found = report.diagnostics();
+            assert_eq!(found.len(), 1, "{broken}\n{report}");
+            assert_eq!(found[0].file, file, "{broken}\n{report}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_error_next_to_the_mistakes_of_the_others() {
+    let encoding = guerdon_text::decode(b"library: w\nwords: { never: [\xb9\xa4] }".to_vec());
+    let not_utf8 = Error::new(ErrorKind::InvalidData, encoding.unwrap_err());
+    let denied = Error::from(ErrorKind::PermissionDenied);
+    for (cause, place, help) in [(not_utf8, (2, 18), "UTF-8"), (denied, (1, 1), "permissions")] {
+        let other = "pack: q\nabout: Q.\nrule: []\n";
+        let files = PackFiles {
+            texts: files(&[("r/p.yaml", PACK), ("r/q.yaml", other)]),
+            unreadable: vec![UnreadableFile::new("r/shared.yaml", &cause)],
+        };
+        let report = RulePacks::compile(&files).map(|(packs, _)| panic!("{packs:?}")).unwrap_err();
+        let [unreadable, unknown] = report.diagnostics() else { panic!("{report}") };
+        assert_eq!((unreadable.code.as_str(), &*unreadable.file), ("R001", "r/shared.yaml"));
+        assert_eq!((unreadable.line, unreadable.column), place);
+        assert!(unreadable.help.as_deref().is_some_and(|text| text.contains(help)), "{report}");
+        assert_eq!((unknown.code.as_str(), &*unknown.file), ("R002", "r/q.yaml"));
+    }
 }

@@ -2,8 +2,9 @@
 
 #![expect(clippy::panic, reason = "helpers of tests may fail a test")]
 
-use guerdon_rules::{DraftInput, RulePacks, SourceText, draft, format, junit, tap};
+use guerdon_rules::{DraftInput, RulePacks, SourceText, draft, format, format_pack, junit, tap};
 use guerdon_types::{Message, Role, Rollout};
+use proptest::prelude::*;
 
 fn pack(text: &str) -> [SourceText; 1] {
     [SourceText { name: "p.yaml".into(), text: text.into() }]
@@ -103,6 +104,77 @@ fn formatting_keeps_meaning_and_comments() {
     assert_eq!(tidy, wanted);
     assert_eq!(format(&pack(&tidy)[0]).unwrap(), tidy);
     assert!(format(&pack("pack: [")[0]).is_err());
+}
+
+#[test]
+fn formatting_sorts_keys_around_comments_and_says_so() {
+    let text = "# head\n\n# of the rules\nrules:\n  # of a\n  - match: { any_of: [b] } # why\n\n    # of the points\n    # twice\n    points: -1\n    id: a\n  - # of c\n    points: -2\n    match: { any_of: [d] }\n    id: c\n\n# of the pack\npack: p\nabout: P.\n\n# end\n";
+    let wanted = "# head\n\n# of the pack\npack: p\nabout: P.\n# of the rules\nrules:\n  # of a\n  - id: a\n    # of the points\n    # twice\n    points: -1\n    match: { any_of: [b] } # why\n\n  - # of c\n    id: c\n    points: -2\n    match: { any_of: [d] }\n\n# end\n";
+    let tidy = format_pack(&pack(text)[0]).unwrap();
+    assert_eq!(tidy.text, wanted);
+    let changes = tidy.changes.unwrap().to_string();
+    let said = "sorted the keys of the pack and of rules a, c; corrected spaces and empty lines";
+    assert_eq!(changes, said);
+    assert_eq!(format_pack(&pack(wanted)[0]).unwrap().changes, None);
+    let merged = "pack: p\nrules:\n  - &base\n    points: -1\n    id: a\n    match: { any_of: [b] }\n\n  - <<: *base\n    match: { any_of: [c] }\n    id: b\n";
+    let tidy = format(&pack(merged)[0]).unwrap();
+    assert!(tidy.contains("- &base\n    id: a\n    points: -1\n"), "{tidy}");
+    assert!(tidy.contains("- id: b\n    <<: *base\n    match"), "{tidy}");
+    // An alias stays below its anchor.
+    let alias =
+        "pack: p\nrules:\n  - match: { any_of: &w [b] }\n    tags: *w\n    id: a\n    points: -1\n";
+    assert_eq!(format(&pack(alias)[0]).unwrap(), alias);
+}
+
+proptest! {
+    /// Keys in any order, with comments and empty lines anywhere between them.
+    #[test]
+    fn formatting_sorts_any_pack_and_keeps_every_comment(
+        order in Just(vec![
+            "id: ID", "points: -1", "match: { any_of: [x] }", "tags:\n      - a\n      - b",
+            "about: |-\n      # no comment\n      b", "veto: true",
+        ]).prop_shuffle(),
+        head in Just(vec!["pack: p", "about: P.", "version: 3", "rules:"]).prop_shuffle(),
+        between in prop::collection::vec(0_u8..4, 24),
+    ) {
+        let mut between = between.into_iter();
+        let mut comments = 0;
+        let mut gap = |indent: &str| match between.next() {
+            Some(0) => {
+                comments += 1;
+                format!("{indent}# c{comments}\n")
+            }
+            Some(1) => {
+                comments += 1;
+                format!("\n{indent}# c{comments}\n")
+            }
+            Some(2) => "\n".to_owned(),
+            _ => String::new(),
+        };
+        let mut text = String::new();
+        for key in head {
+            text += &format!("{}{key}\n", gap(""));
+            for id in ["a", "b"].into_iter().filter(|_| key == "rules:") {
+                for (index, line) in order.iter().enumerate() {
+                    let line = line.replace("ID", id);
+                    if index == 0 {
+                        text += &format!("{}  - {line}\n", gap("  "));
+                    } else {
+                        text += &format!("{}    {line}\n", gap("    "));
+                    }
+                }
+            }
+        }
+        text += &gap("");
+        let tidy = format(&pack(&text)[0]).unwrap_or_else(|report| panic!("{report}\n{text}"));
+        let kept = |number: &usize| tidy.matches(&format!("# c{number}\n")).count() == 1;
+        prop_assert!((1..=comments).all(|number| kept(&number)), "{}\n{}", text, tidy);
+        let place = |key: &str| tidy.find(key).unwrap();
+        let keys = ["pack: p", "about: P.", "version: 3", "rules:", "- id: a", "about: |-",
+            "points: -1", "veto: true", "tags:", "match:"];
+        prop_assert!(keys.is_sorted_by_key(|key| place(key)), "{}\n{}", text, tidy);
+        prop_assert_eq!(&format(&pack(&tidy)[0]).unwrap(), &tidy, "{}", text);
+    }
 }
 
 #[test]

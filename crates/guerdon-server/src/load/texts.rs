@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use guerdon_rules::{PackFiles, UnreadableFile};
 use guerdon_text::SourceText;
 
 use crate::error::LoadError;
@@ -34,65 +35,116 @@ pub fn texts(
     for named in paths {
         texts.extend(texts_at(&mut files, root, named, extensions)?);
     }
-    if extensions == PACKS {
-        add_imports(&mut files, root, &mut texts);
-    }
     Ok(texts)
 }
 
-/// A file of a named path that cannot be read, with the reason.
-#[derive(Debug)]
-pub struct UnreadableText {
-    /// The file, as it was named.
-    pub name: String,
-    /// The reason.
-    pub cause: std::io::Error,
-}
-
-/// Like [`texts`] for rule packs, with the files that cannot be read next to the others, so that
-/// one of them does not hide the errors of the rest.
+/// The rule packs of the named files and folders, chosen as [`texts`] does, and the files that they
+/// import. Files that cannot be read stand next to the others, so that one of them does not hide
+/// the errors of the rest.
 ///
 /// # Errors
 /// [`LoadError::Read`] naming a folder that cannot be listed, or a named file that does not exist.
-pub fn readable_packs(
-    root: &Path,
-    paths: &[PathBuf],
-) -> Result<(Vec<SourceText>, Vec<UnreadableText>), LoadError> {
+pub fn packs(root: &Path, paths: &[PathBuf]) -> Result<PackFiles, LoadError> {
     let mut files = FileSet::default();
-    let (mut texts, mut unreadable) = (Vec::new(), Vec::new());
+    let mut packs = PackFiles::default();
     for named in paths {
-        for (name, file) in files_at(&mut files, root, named, &PACKS)? {
-            let name = name.display().to_string();
-            match files.read(&file) {
-                Ok(text) => texts.push(SourceText::new(name, &*text)),
-                Err(cause)
-                    if cause.kind() == ErrorKind::NotFound && named.as_os_str() == &*name =>
-                {
-                    return Err(LoadError::Read { path: file, cause });
-                }
-                Err(cause) => unreadable.push(UnreadableText { name, cause }),
+        add_packs(&mut files, root, named, &mut packs)?;
+    }
+    add_imports(&mut files, root, &mut packs);
+    Ok(packs)
+}
+
+/// Adds the packs of the file or folder `named`.
+///
+/// # Errors
+/// [`LoadError::Read`] naming a folder that cannot be listed, or a named file that does not exist.
+fn add_packs(
+    files: &mut FileSet,
+    root: &Path,
+    named: &Path,
+    packs: &mut PackFiles,
+) -> Result<(), LoadError> {
+    for (name, file) in files_at(files, root, named, &PACKS)? {
+        let is_named = name == named;
+        let name = name.display().to_string();
+        match files.read(&file) {
+            Ok(text) => packs.texts.push(SourceText::new(name, &*text)),
+            Err(cause) if cause.kind() == ErrorKind::NotFound && is_named => {
+                return Err(LoadError::Read { path: file, cause });
+            }
+            Err(cause) => packs.unreadable.push(UnreadableFile::new(name, &cause)),
+        }
+    }
+    Ok(())
+}
+
+/// Adds the files that rule packs import and that no path names. A file that does not exist is left
+/// out: it is an error of the pack that imports it.
+pub(crate) fn add_imports(files: &mut FileSet, root: &Path, packs: &mut PackFiles) {
+    let named = packs.texts.iter().map(|text| text.name.as_str());
+    let unreadable = packs.unreadable.iter().map(UnreadableFile::name);
+    let mut known: HashSet<String> = named.chain(unreadable).map(str::to_owned).collect();
+    let mut next = 0;
+    while let Some(text) = packs.texts.get(next) {
+        next += 1;
+        for name in guerdon_rules::imports(text) {
+            if packs.texts.len() >= MAX_TEXTS || !known.insert(name.clone()) {
+                continue;
+            }
+            match files.read(&root.join(&name)) {
+                Ok(text) => packs.texts.push(SourceText::new(name, &*text)),
+                Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+                Err(cause) => packs.unreadable.push(UnreadableFile::new(name, &cause)),
             }
         }
     }
-    add_imports(&mut files, root, &mut texts);
-    Ok((texts, unreadable))
 }
 
-/// Adds the files that rule packs import and that no path names. A file that cannot be read is
-/// left out: the report of the pack that imports it names it.
-pub(crate) fn add_imports(files: &mut FileSet, root: &Path, texts: &mut Vec<SourceText>) {
-    let mut known: HashSet<String> = texts.iter().map(|text| text.name.clone()).collect();
-    let mut next = 0;
-    while let Some(text) = texts.get(next) {
-        next += 1;
-        for name in guerdon_rules::imports(text) {
-            if texts.len() < MAX_TEXTS
-                && known.insert(name.clone())
-                && let Ok(text) = files.read(&root.join(&name))
+/// The rule packs of one named path.
+pub(crate) enum NamedPacks {
+    /// At least one file that is not blank, or that cannot be read.
+    Found,
+    /// Nothing, with the reason as the end of a sentence.
+    Nothing(&'static str),
+}
+
+impl NamedPacks {
+    /// Adds the packs of the file or folder `named` to `packs`, unless there are none.
+    ///
+    /// # Errors
+    /// [`LoadError::Read`] for a folder that cannot be listed.
+    pub(crate) fn read(
+        files: &mut FileSet,
+        root: &Path,
+        named: &Path,
+        packs: &mut PackFiles,
+    ) -> Result<Self, LoadError> {
+        let mut found = PackFiles::default();
+        match add_packs(files, root, named, &mut found) {
+            Err(LoadError::Read { path, cause })
+                if cause.kind() == ErrorKind::NotFound && path == root.join(named) =>
             {
-                texts.push(SourceText::new(name, &*text));
+                return Ok(Self::Nothing("does not exist"));
             }
+            added => added?,
         }
+        if found.unreadable.is_empty()
+            && let Some(why) = lack(&found.texts)
+        {
+            return Ok(Self::Nothing(why));
+        }
+        packs.texts.extend(found.texts);
+        packs.unreadable.extend(found.unreadable);
+        Ok(Self::Found)
+    }
+}
+
+/// The reason for which texts are as good as none.
+fn lack(texts: &[SourceText]) -> Option<&'static str> {
+    if texts.is_empty() {
+        Some("has no file of this kind")
+    } else {
+        texts.iter().all(|text| is_blank(&text.text)).then_some("has no text but comments")
     }
 }
 
@@ -123,13 +175,7 @@ impl NamedTexts {
             }
             texts => texts?,
         };
-        Ok(if texts.is_empty() {
-            Self::Nothing("has no file of this kind")
-        } else if texts.iter().all(|text| is_blank(&text.text)) {
-            Self::Nothing("has no text but comments")
-        } else {
-            Self::Found(texts)
-        })
+        Ok(lack(&texts).map_or(Self::Found(texts), Self::Nothing))
     }
 }
 
@@ -178,10 +224,11 @@ mod tests {
     use super::*;
 
     fn found(folder: &Path, named: &str) -> Result<Vec<String>, &'static str> {
-        let read = NamedTexts::read(&mut FileSet::default(), folder, Path::new(named), &PACKS);
+        let mut packs = PackFiles::default();
+        let read = NamedPacks::read(&mut FileSet::default(), folder, Path::new(named), &mut packs);
         match read.unwrap() {
-            NamedTexts::Found(texts) => Ok(texts.into_iter().map(|text| text.name).collect()),
-            NamedTexts::Nothing(why) => Err(why),
+            NamedPacks::Found => Ok(packs.texts.into_iter().map(|text| text.name).collect()),
+            NamedPacks::Nothing(why) => Err(why),
         }
     }
 
@@ -215,9 +262,10 @@ mod tests {
         write("words.yaml", "library: w\nimport: [units.yaml, a.yaml]\n");
         write("units.yaml", "library: u\n");
         let mut files = FileSet::default();
-        let mut texts = texts_at(&mut files, folder.path(), Path::new("a.yaml"), &PACKS).unwrap();
-        add_imports(&mut files, folder.path(), &mut texts);
-        let names: Vec<&str> = texts.iter().map(|text| text.name.as_str()).collect();
+        let texts = texts_at(&mut files, folder.path(), Path::new("a.yaml"), &PACKS).unwrap();
+        let mut packs = PackFiles { texts, ..PackFiles::default() };
+        add_imports(&mut files, folder.path(), &mut packs);
+        let names: Vec<&str> = packs.texts.iter().map(|text| text.name.as_str()).collect();
         assert_eq!(names, ["a.yaml", "words.yaml", "units.yaml"]);
         assert!(!files.has_changed());
         write("gone.yaml", "library: g\n");
@@ -228,18 +276,23 @@ mod tests {
     fn an_unreadable_file_does_not_hide_the_others() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.yaml"), b"pack: \xff\xfe").unwrap();
-        std::fs::write(folder.path().join("b.yaml"), "pack: b\n").unwrap();
-        let (texts, unreadable) = readable_packs(folder.path(), &[PathBuf::from(".")]).unwrap();
-        assert_eq!((texts.len(), unreadable.len()), (1, 1));
-        assert!(unreadable[0].name.ends_with("a.yaml"));
-        assert!(readable_packs(folder.path(), &[PathBuf::from("c.yaml")]).is_err());
+        std::fs::write(folder.path().join("b.yaml"), "pack: b\nimport: [words.yaml]\n").unwrap();
+        std::fs::create_dir(folder.path().join("words.yaml")).unwrap();
+        let here = [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")];
+        let found = packs(folder.path(), &here).unwrap();
+        let unreadable: Vec<&str> = found.unreadable.iter().map(UnreadableFile::name).collect();
+        assert_eq!((found.texts.len(), unreadable), (1, vec!["a.yaml", "words.yaml"]));
+        assert!(packs(folder.path(), &[PathBuf::from("c.yaml")]).is_err());
     }
 
     #[test]
     fn dangling_link_in_a_folder_is_a_file_that_cannot_be_read() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("nowhere", folder.path().join("a.yaml")).unwrap();
-        let read = NamedTexts::read(&mut FileSet::default(), folder.path(), Path::new("."), &PACKS);
-        assert!(matches!(read, Err(LoadError::Read { .. })));
+        let mut files = FileSet::default();
+        let mut packs = PackFiles::default();
+        let read = NamedPacks::read(&mut files, folder.path(), Path::new("."), &mut packs);
+        assert!(matches!(read, Ok(NamedPacks::Found)));
+        assert_eq!(packs.unreadable.len(), 1);
     }
 }

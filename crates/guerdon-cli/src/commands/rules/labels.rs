@@ -50,10 +50,12 @@ pub(super) fn file_for(rollouts: &Path) -> PathBuf {
 pub(super) fn labelled(file: &Path, csv: &Path) -> anyhow::Result<Vec<LabelledRollout>> {
     let text = crate::commands::setup::input_text(file)?;
     let mut rollouts = Vec::new();
+    let mut lines = LabelledLines::default();
     for (number, line) in (1..).zip(without_mark(&text).lines()) {
         if !line.trim().is_empty() {
             let labelled = LabelledRollout::parse(line)
                 .map_err(|error| anyhow::anyhow!("{} line {number}: {error}", file.display()))?;
+            lines.add(number, &labelled).with_context(|| file.display().to_string())?;
             rollouts.push(labelled);
         }
     }
@@ -61,6 +63,47 @@ pub(super) fn labelled(file: &Path, csv: &Path) -> anyhow::Result<Vec<LabelledRo
         add(&mut rollouts, csv)?;
     }
     Ok(rollouts)
+}
+
+/// The labels of earlier lines of a file.
+#[derive(Debug, Default)]
+struct LabelledLines {
+    /// The number of each rollout, by its id and by its messages and context.
+    rollouts: HashMap<String, usize>,
+    /// The line and the label of each rule and turn of a rollout.
+    labels: HashMap<(usize, usize, String), (usize, bool)>,
+}
+
+impl LabelledLines {
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// The line contradicts an earlier one about the same rollout.
+    fn add(&mut self, line: usize, labelled: &LabelledRollout) -> anyhow::Result<()> {
+        let LabelledRollout { rollout, turns, .. } = labelled;
+        if turns.is_empty() {
+            return Ok(());
+        }
+        let content = serde_json::to_string(&(&rollout.messages, &rollout.context))?;
+        let id = rollout.id.as_ref().map(|id| format!("id {id}"));
+        for name in id.into_iter().chain([guerdon_text::sha256_hex(&content)]) {
+            let next = self.rollouts.len();
+            let index = *self.rollouts.entry(name).or_insert(next);
+            for (turn, labels) in turns {
+                for (rule, label) in labels.iter() {
+                    let place = (index, *turn, rule.to_owned());
+                    let (first, other) = *self.labels.entry(place).or_insert((line, label));
+                    if other != label {
+                        bail!(
+                            "turn {turn} of one rollout: `{rule}` is {other} in line {first} and \
+                             {label} in line {line}; remove one of them"
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn add(rollouts: &mut [LabelledRollout], csv: &Path) -> anyhow::Result<()> {

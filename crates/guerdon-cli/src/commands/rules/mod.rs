@@ -23,9 +23,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use guerdon_lsp::{SessionEnd, serve};
-use guerdon_rules::{DraftInput, RecordedParts, Report, RulePacks, SourceText};
-use guerdon_server::texts::readable_packs;
-use guerdon_text::{Code, Finding, NotUtf8};
+use guerdon_rules::{DraftInput, FormattedPack, PackFiles, RecordedParts, RulePacks};
+use guerdon_server::texts::packs;
 use guerdon_types::{Message, Role, Rollout};
 
 use crate::cli::{RulesCommand, TestFormat};
@@ -52,7 +51,8 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
                 Some(file) => diff::recorded(&rollouts, &file, fusion)?,
                 None => RecordedParts::none(),
             };
-            let diff = load(&[old])?.diff_with(&load(&[new])?, &rollouts, &recorded);
+            let [old, new] = load_both(old, new)?;
+            let diff = old.diff_with(&new, &rollouts, &recorded);
             diff::print(&diff, &rollouts, examples, json, &fail_on)
         }
         RulesCommand::Label { file, packs, labels, rule, missed, color } => {
@@ -104,43 +104,35 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The rule packs of the named paths, and a report of the files that cannot be read.
-fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<(Vec<SourceText>, Report)> {
-    let (texts, unreadable) = readable_packs(Path::new(""), paths)?;
-    if texts.is_empty() && unreadable.is_empty() {
+/// The rule packs of the named paths.
+fn pack_files(paths: &[PathBuf]) -> anyhow::Result<PackFiles> {
+    let files = packs(Path::new(""), paths)?;
+    if files == PackFiles::default() {
         let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
         bail!(
             "no rule pack in {}\n  help: packs are files that end in .yaml or .yml",
             named.join(", ")
         );
     }
-    let mut report = Report::default();
-    for file in unreadable {
-        let inner = file.cause.get_ref().and_then(|inner| inner.downcast_ref::<NotUtf8>());
-        let before = inner.map_or("", |error| error.before.as_str());
-        let message = format!("the file cannot be read: {}", file.cause);
-        let finding = Finding::new(NOT_READABLE, before.len()..before.len(), message);
-        let help = match inner {
-            Some(_) => "save the file as UTF-8",
-            None => "correct its permissions, or move it out of the folder",
-        };
-        report.add(&SourceText::new(file.name, before), finding.help(help));
-    }
-    Ok((texts, report))
-}
-
-/// The code of a file that cannot be read as a pack.
-const NOT_READABLE: Code = Code::error("R001");
-
-/// The rule packs of the named paths, of which each can be read.
-fn readable_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
-    let (texts, report) = pack_texts(paths)?;
-    if report.has_errors() { Err(report.into()) } else { Ok(texts) }
+    Ok(files)
 }
 
 fn load(paths: &[PathBuf]) -> anyhow::Result<RulePacks> {
-    let (packs, _) = RulePacks::compile(&readable_texts(paths)?)?;
+    let (packs, _) = RulePacks::compile(&pack_files(paths)?)?;
     Ok(packs)
+}
+
+/// Loads two folders of packs, with one report of the errors of both.
+fn load_both(old: PathBuf, new: PathBuf) -> anyhow::Result<[RulePacks; 2]> {
+    let [old, new] = [pack_files(&[old])?, pack_files(&[new])?];
+    match (RulePacks::compile(&old), RulePacks::compile(&new)) {
+        (Ok((old, _)), Ok((new, _))) => Ok([old, new]),
+        (old, new) => {
+            let mut report = old.err().unwrap_or_default();
+            report.append(new.err().unwrap_or_default());
+            Err(report.into())
+        }
+    }
 }
 
 fn reply(text: String, context: &str) -> anyhow::Result<Rollout> {
@@ -153,12 +145,10 @@ fn reply(text: String, context: &str) -> anyhow::Result<Rollout> {
 }
 
 fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
-    let (texts, mut report) = pack_texts(paths)?;
-    let (packs, found) = match RulePacks::check(&texts) {
-        Ok((packs, warnings)) => (Some(packs).filter(|_| !report.has_errors()), warnings),
+    let (packs, report) = match RulePacks::check(&pack_files(paths)?) {
+        Ok((packs, warnings)) => (Some(packs), warnings),
         Err(report) => (None, report),
     };
-    report.append(found);
     print::report(report.diagnostics(), &report.coloured(), json)?;
     if !json {
         match &packs {
@@ -173,7 +163,7 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn test(paths: &[PathBuf], format: TestFormat) -> anyhow::Result<ExitCode> {
-    let results = RulePacks::test(&readable_texts(paths)?)?;
+    let results = RulePacks::test(&pack_files(paths)?)?;
     let failed = results.iter().filter(|result| result.failure.is_some()).count();
     match format {
         TestFormat::Tap => out!("{}", guerdon_rules::tap(&results))?,
@@ -209,12 +199,13 @@ fn lsp() -> anyhow::Result<ExitCode> {
 }
 
 fn fmt(paths: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
-    let (texts, mut report) = pack_texts(paths)?;
+    let files = pack_files(paths)?;
+    let mut report = files.report();
     let mut untidy = 0;
-    for pack in texts {
-        let tidy = match guerdon_rules::format(&pack) {
-            Ok(tidy) if tidy == pack.text => continue,
-            Ok(tidy) => tidy,
+    for pack in files.texts {
+        let (tidy, changes) = match guerdon_rules::format_pack(&pack) {
+            Ok(FormattedPack { text, changes: Some(changes), .. }) => (text, changes),
+            Ok(_) => continue,
             Err(found) => {
                 report.append(found);
                 continue;
@@ -224,7 +215,7 @@ fn fmt(paths: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
         if !check {
             replace(Path::new(&pack.name), |file| Ok(file.write_all(tidy.as_bytes())?))?;
         }
-        outln!("{}{}", if check { "untidy: " } else { "tidied: " }, pack.name)?;
+        outln!("{}{}: {changes}", if check { "untidy: " } else { "tidied: " }, pack.name)?;
     }
     print::report(report.diagnostics(), &report.coloured(), false)?;
     let failed = report.has_errors() || (check && untidy > 0);

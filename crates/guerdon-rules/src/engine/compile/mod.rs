@@ -7,7 +7,7 @@ mod work;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use guerdon_text::{Finding, Report, SourceText};
+use guerdon_text::{Finding, Report};
 use rule::Compiler;
 pub use work::WorkBounds;
 use work::WorkCount;
@@ -18,6 +18,7 @@ use crate::engine::scan_limit::ScanLimit;
 use crate::engine::{examples, lint};
 use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::ExpiryPolicy;
+use crate::syntax::files::PackFilesRef;
 use crate::syntax::pack::Pack;
 use crate::syntax::parse::{self, ParsedText};
 
@@ -38,6 +39,8 @@ pub(crate) struct ParsedPack {
     pub(crate) findings: Vec<Finding>,
     /// The files that it imports, by their index.
     pub(crate) imported: BTreeSet<usize>,
+    /// Unset if a declaration that it uses has errors or is missing.
+    pub(crate) is_complete: bool,
     /// The index of each rule in the plan, unless the rule has errors.
     pub(crate) places: Vec<Option<usize>>,
 }
@@ -45,51 +48,53 @@ pub(crate) struct ParsedPack {
 impl CompiledPacks {
     /// Parses and compiles `packs` without running their examples.
     #[cfg(any(test, feature = "reference"))]
-    pub(crate) fn new(packs: &[SourceText], expiry: ExpiryPolicy) -> Self {
-        Self::within(CompileBudget::default(), &WorkBounds::default(), packs, expiry)
+    pub(crate) fn new<'f>(files: impl Into<PackFilesRef<'f>>, expiry: ExpiryPolicy) -> Self {
+        Self::within(CompileBudget::default(), &WorkBounds::default(), files.into(), expiry)
     }
 
     /// Like [`CompiledPacks::new`], until `bounds` are reached. The rule at which they are reached
     /// gets an error, and later rules are not compiled.
     pub(crate) fn bounded(
         bounds: &WorkBounds<'_>,
-        packs: &[SourceText],
+        files: PackFilesRef<'_>,
         expiry: ExpiryPolicy,
     ) -> Self {
-        Self::within(CompileBudget::default(), bounds, packs, expiry)
+        Self::within(CompileBudget::default(), bounds, files, expiry)
     }
 
     fn within(
         budget: CompileBudget,
         bounds: &WorkBounds<'_>,
-        packs: &[SourceText],
+        files: PackFilesRef<'_>,
         expiry: ExpiryPolicy,
     ) -> Self {
+        let packs = files.texts;
         let mut compiler = Compiler { budget, ..Compiler::default() };
         let mut work = WorkCount::new(bounds);
-        let mut read: Vec<ParsedPack> = parse::parse_all(packs)
+        let mut read: Vec<ParsedPack> = parse::parse_all(files)
             .into_iter()
-            .map(|ParsedText { pack, findings, imported }| ParsedPack {
+            .map(|ParsedText { pack, findings, imported, is_complete }| ParsedPack {
                 pack,
                 findings,
                 imported,
+                is_complete,
                 places: Vec::new(),
             })
             .collect();
         let mut ids: HashMap<String, &str> = HashMap::new();
-        for (source, ParsedPack { pack, findings, places, .. }) in packs.iter().zip(&mut read) {
+        for (source, parsed) in packs.iter().zip(&mut read) {
+            let ParsedPack { pack, findings, places, is_complete, .. } = parsed;
             let Some(pack) = pack else { continue };
             if let Some(other) = ids.insert(pack.id.value.clone(), &source.name) {
                 let message = format!("pack `{}` is already in {other}", pack.id.value);
                 let finding = Finding::new(PackCode::DuplicateId, pack.id.span.clone(), message);
                 findings.push(finding.help("give it another id"));
             }
-            // Without what it imports, a pack has warnings and failing examples that mean nothing.
-            let is_linked = findings.iter().all(|of| of.code() != PackCode::BadImport.into());
-            if is_linked {
+            // Without its declarations, a pack has warnings and failing examples that mean nothing.
+            if *is_complete {
                 findings.extend(lint::pack(pack, expiry));
             }
-            compiler.facts.clone_from(&pack.facts);
+            compiler.facts = pack.facts.clone().filter(|_| *is_complete);
             let mut rules: HashSet<&str> = HashSet::new();
             for rule in &pack.rules {
                 if !rules.insert(&rule.id.value) {
@@ -104,7 +109,7 @@ impl CompiledPacks {
                 }
                 let compiled = compiler.rule(&pack.id.value, rule);
                 findings.append(&mut compiler.findings);
-                places.push((compiled && is_linked).then(|| compiler.plan.rules.len() - 1));
+                places.push((compiled && *is_complete).then(|| compiler.plan.rules.len() - 1));
             }
         }
         if compiler.exhausted {
@@ -146,10 +151,14 @@ impl CompiledPacks {
     }
 
     /// The parsed files with the files that they import, the plan and the report.
-    pub(crate) fn finish(self, packs: &[SourceText]) -> (Vec<ParsedFile>, RulePlan, Report) {
-        let mut report = Report::default();
+    pub(crate) fn finish<'f>(
+        self,
+        files: impl Into<PackFilesRef<'f>>,
+    ) -> (Vec<ParsedFile>, RulePlan, Report) {
+        let files = files.into();
+        let mut report = files.report();
         let mut parsed = Vec::new();
-        for (source, read) in packs.iter().zip(self.packs) {
+        for (source, read) in files.texts.iter().zip(self.packs) {
             report.extend(source, read.findings);
             parsed.push((read.pack, read.imported));
         }
@@ -160,6 +169,8 @@ impl CompiledPacks {
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
+
+    use guerdon_text::SourceText;
 
     use super::*;
 
@@ -175,7 +186,7 @@ mod tests {
         let expiry = ExpiryPolicy::load(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
         let compiled = |bytes| {
             let bounds = WorkBounds::default();
-            CompiledPacks::within(CompileBudget::of(bytes), &bounds, &packs, expiry)
+            CompiledPacks::within(CompileBudget::of(bytes), &bounds, (&packs).into(), expiry)
         };
         let one = compiled(usize::MAX).plan.rules.first().map_or(0, |rule| rule.matcher.memory());
         let all = compiled(one * 5);

@@ -9,7 +9,7 @@ use crate::engine::checks::PriceRelation;
 use crate::engine::compiled_rule::{
     CompiledRule, LiteralMatcher, Matcher, NumberMatcher, RegexMatcher,
 };
-use crate::engine::expr::{Expr, ExprError};
+use crate::engine::expr::{Expr, ExprError, KnownFacts};
 use crate::engine::lint;
 use crate::engine::needles::Side;
 use crate::engine::pattern::{self, CompileBudget, MAX_TOTAL_BYTES, Pattern};
@@ -65,7 +65,7 @@ impl Compiler {
     }
 
     fn compiled(&mut self, pack: &str, rule: &Rule) -> bool {
-        let condition = rule.condition.as_ref().map(|text| self.expression(text, &rule.test));
+        let condition = rule.condition.as_ref().map(|text| self.expression(text, rule));
         let matcher = match &condition {
             Some(None) => self.matcher(&rule.test, None),
             Some(Some(expr)) if expr.uses().capture => self.matcher(&rule.test, Some(expr)),
@@ -91,7 +91,8 @@ impl Compiler {
         true
     }
 
-    fn expression(&mut self, text: &WithSpan<String>, test: &Predicate) -> Option<Expr> {
+    /// Compiles `where`.
+    fn expression(&mut self, text: &WithSpan<String>, rule: &Rule) -> Option<Expr> {
         let expr = match Expr::parse_with(&text.value, &[], self.facts.as_ref()) {
             Ok(expr) => expr,
             Err(error) => {
@@ -100,7 +101,7 @@ impl Compiler {
             }
         };
         let uses = expr.uses();
-        let offered = capture_fields(test);
+        let offered = capture_fields(&rule.test);
         let missing = if uses.capture && !offered.value {
             Some((
                 "uses a captured value, but nothing is captured",
@@ -125,7 +126,20 @@ impl Compiler {
             );
             return None;
         }
+        let known = KnownFacts { when: &rule.when, declared: self.facts.as_ref() };
+        match expr.constant(known) {
+            Some(false) => self.constant(text, "`where` is never true", "so the rule never hits"),
+            Some(true) => self.constant(text, "`where` is always true", "so it has no effect"),
+            None => {}
+        }
         Some(expr)
+    }
+
+    /// Reports an expression that is the same for all values.
+    fn constant(&mut self, text: &WithSpan<String>, message: &str, label: &str) {
+        let finding = Finding::new(PackCode::Contradicting, text.span.clone(), message);
+        let help = "correct its limits; `and` needs both sides, `or` one of them";
+        self.findings.push(finding.label(label).help(help));
     }
 
     fn matcher(&mut self, test: &Predicate, condition: Option<&Expr>) -> Option<Matcher> {
@@ -284,7 +298,20 @@ impl Compiler {
     ) -> Option<Matcher> {
         let known: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
         let must = match Expr::parse_with(&must.value, &known, self.facts.as_ref()) {
-            Ok(expr) if !expr.uses().capture => expr,
+            Ok(expr) if !expr.uses().capture => {
+                let known = KnownFacts { when: &[], declared: self.facts.as_ref() };
+                match expr.constant(known) {
+                    Some(true) => {
+                        self.constant(must, "`must` is always true", "so the rule never hits");
+                    }
+                    Some(false) => {
+                        let label = "so the rule hits whenever all numbers are given";
+                        self.constant(must, "`must` is never true", label);
+                    }
+                    None => {}
+                }
+                expr
+            }
             Ok(_) => {
                 let finding = Finding::new(
                     PackCode::BadExpression,

@@ -6,6 +6,7 @@
 //! "unknown" that `and` and `or` can absorb, and it needs the runtime of a parser generator. The
 //! language here is small enough to be type-checked when a pack loads.
 
+mod constant;
 mod error;
 mod parse;
 mod tree;
@@ -19,6 +20,7 @@ use crate::syntax::facts::Facts;
 use crate::text::number::Capture;
 
 use self::tree::{BinaryOp, ExprValue, Function, Node, Variable};
+pub(crate) use constant::KnownFacts;
 pub(crate) use error::ExprError;
 pub(crate) use parse::Uses;
 
@@ -112,6 +114,11 @@ impl Expr {
     ) -> Result<Self, ExprError> {
         let (root, uses) = parse::parse(text, names, facts)?;
         Ok(Self { root, uses })
+    }
+
+    /// Returns the truth if it is the same for all values that the rule allows.
+    pub(crate) fn constant(&self, known: KnownFacts<'_>) -> Option<bool> {
+        constant::constant(&self.root, known)
     }
 
     /// The variables that the expression uses.

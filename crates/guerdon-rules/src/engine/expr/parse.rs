@@ -69,6 +69,7 @@ pub(super) fn parse(
             .help("make it two rules"));
     }
     let mut parser = Parser {
+        text,
         tokens: lex(text)?,
         next: 0,
         end: text.len(),
@@ -131,6 +132,7 @@ fn lex(text: &str) -> Result<Vec<(usize, ExprToken)>, ExprError> {
 }
 
 struct Parser<'n> {
+    text: &'n str,
     names: &'n [String],
     facts: Option<&'n Facts>,
     tokens: Vec<(usize, ExprToken)>,
@@ -172,21 +174,40 @@ impl Parser<'_> {
             return self.fail("nested too deeply");
         }
         let mut left = self.operand()?;
+        // The start of the right side of a comparison, if one was read last.
+        let mut compared: Option<usize> = None;
         while let Some((op, power)) =
             self.peek_sign().and_then(operator).filter(|(_, power)| *power >= least)
         {
             let at = self.place();
             self.next += 1;
+            let start = self.place();
             let right = self.expression(power + 1)?;
-            let kind = typed(op, left.1, right.1).map_err(|message| {
-                ExprError::new(at, message)
-                    .help("both sides must be of one type: numbers have no quotes")
+            let kind = typed(op, left.1, right.1).map_err(|message| match compared {
+                Some(middle) if power == COMPARISON => self.chained(middle, at),
+                _ => ExprError::new(at, message).help(mismatch(left.1, right.1)),
             })?;
             self.possible(op, &left.0, &right.0, at)?;
+            if op == BinaryOp::Divide && is_zero(&right.0) {
+                let error = ExprError::new(at, "divides by zero");
+                return Err(error.help("write another divisor; a half is `value / 2`"));
+            }
+            compared = (power == COMPARISON).then_some(start);
             left = (Node::Binary(op, Box::new([left.0, right.0])), kind);
         }
         self.depth -= 1;
         Ok(left)
+    }
+
+    /// The error of a comparison whose left side is a comparison, as in `1 < value < 3`. `middle` is
+    /// the start of the value between the two, `at` the second sign.
+    fn chained(&self, middle: usize, at: usize) -> ExprError {
+        let middle = self.text.get(middle..at).unwrap_or_default().trim_end();
+        let begin = self.text.get(..at).unwrap_or_default().trim_end();
+        let end = self.text.get(at..).unwrap_or_default();
+        ExprError::new(at, "comparisons cannot be chained")
+            .help(format!("write `{begin} and {middle} {end}`"))
+            .fix(at..at, &format!("and {middle} "))
     }
 
     fn operand(&mut self) -> Result<(Node, Type), ExprError> {
@@ -369,17 +390,41 @@ fn split(path: &str, at: usize) -> Result<Vec<String>, ExprError> {
     Ok(parts)
 }
 
+/// The power of comparisons.
+const COMPARISON: u8 = 3;
+
+/// Returns true if a node is zero whatever the context is.
+fn is_zero(node: &Node) -> bool {
+    match node {
+        Node::Literal(ExprValue::Number(value)) => value.classify() == std::num::FpCategory::Zero,
+        Node::Negate(inner) => is_zero(inner),
+        Node::Binary(BinaryOp::Multiply, sides) => sides.iter().any(is_zero),
+        _ => false,
+    }
+}
+
+/// The help for a comparison of two types.
+const fn mismatch(left: Type, right: Type) -> &'static str {
+    match (left, right) {
+        (Type::Bool, _) | (_, Type::Bool) => {
+            "combine what is true or false with `and`, `or` and `not`"
+        }
+        (Type::List, _) | (_, Type::List) => "look for a value in a list with `in`",
+        _ => "both sides must be of one type: numbers have no quotes",
+    }
+}
+
 fn operator(sign: &str) -> Option<(BinaryOp, u8)> {
     Some(match sign {
         "or" | "||" => (BinaryOp::Or, 1),
         "and" | "&&" => (BinaryOp::And, 2),
-        "==" => (BinaryOp::Equal, 3),
-        "!=" => (BinaryOp::NotEqual, 3),
-        "<" => (BinaryOp::Less, 3),
-        "<=" => (BinaryOp::LessEqual, 3),
-        ">" => (BinaryOp::Greater, 3),
-        ">=" => (BinaryOp::GreaterEqual, 3),
-        "in" => (BinaryOp::In, 3),
+        "==" => (BinaryOp::Equal, COMPARISON),
+        "!=" => (BinaryOp::NotEqual, COMPARISON),
+        "<" => (BinaryOp::Less, COMPARISON),
+        "<=" => (BinaryOp::LessEqual, COMPARISON),
+        ">" => (BinaryOp::Greater, COMPARISON),
+        ">=" => (BinaryOp::GreaterEqual, COMPARISON),
+        "in" => (BinaryOp::In, COMPARISON),
         "+" => (BinaryOp::Add, 4),
         "-" => (BinaryOp::Subtract, 4),
         "*" => (BinaryOp::Multiply, 5),
@@ -405,6 +450,11 @@ fn typed(op: BinaryOp, left: Type, right: Type) -> Result<Type, String> {
             Ok(Type::Bool)
         }
         _ => {
+            let is_order = !matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
+            let has_order = |side| !matches!(side, Type::Bool | Type::List);
+            if is_order && !(has_order(left) && has_order(right)) {
+                return Err(format!("compares {} with {}", called(left), called(right)));
+            }
             if left != right && left != Type::Unknown && right != Type::Unknown {
                 return Err(format!("compares {} with {}", called(left), called(right)));
             }

@@ -43,7 +43,9 @@ impl Reader<'_> {
                 self.bad(&name.span, message, format!("lower-case letters, such as {example}"));
                 continue;
             }
+            let found = self.findings.len();
             let texts = self.texts(list);
+            let is_read = self.findings.len() == found;
             if key == "words" {
                 for text in &texts {
                     if self.list_name(&text.value).is_some() {
@@ -58,7 +60,7 @@ impl Reader<'_> {
             }
             let words: Vec<String> = texts.into_iter().map(|text| text.value).collect();
             if words.is_empty() || words.iter().any(|word| word.trim().is_empty()) {
-                if matches!(list.value, Yaml::List(_)) {
+                if is_read {
                     let message = format!("`{}` is empty or has an empty item", name.value);
                     self.bad(&list.span, message, "list at least one");
                 }
@@ -77,10 +79,12 @@ impl Reader<'_> {
             return;
         };
         for (word, list) in entries {
+            let found = self.findings.len();
             let others = self.words(Some(list));
+            let is_read = self.findings.len() == found;
             let empty = others.is_empty() || others.iter().any(|other| other.trim().is_empty());
             if empty || word.value.trim().is_empty() {
-                if matches!(list.value, Yaml::List(_)) {
+                if is_read {
                     let message = format!("`{}` has no other spelling", word.value);
                     self.bad(&list.span, message, "list at least one");
                 }
@@ -105,6 +109,7 @@ impl Reader<'_> {
                 self.bad(&key.span, message, "such as target_price, or offer.price in a mapping");
                 continue;
             }
+            self.fact_name(key, path);
             if let Some(kind) = self.fact_type(kind) {
                 facts.declare(path, kind);
             }
@@ -159,6 +164,9 @@ impl Reader<'_> {
                 continue;
             };
             let Some(list) = self.declared.words.get(name).cloned() else {
+                if self.declared.is_partial {
+                    continue;
+                }
                 let message = format!("no list of words is called `{name}`");
                 let names = self.declared.words.keys().take(MAX_COMPARED);
                 let names: Vec<String> = names.map(|name| format!("${name}")).collect();

@@ -1,19 +1,21 @@
 //! Turns a YAML tree into a [`Pack`] and checks keys, types and ranges. Checks that need a regex
 //! engine or another pack follow in `engine/compile/`.
 
+mod contradictions;
 mod head;
 pub(crate) mod predicate;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use guerdon_text::{Finding, SourceText, nearest};
+use guerdon_text::{Finding, nearest};
 use guerdon_types::{Context, Message, Role};
 use serde_json::Value as Json;
 
 use crate::syntax::codes::PackCode;
 use crate::syntax::facts::{FactLookup, FactType};
 use crate::syntax::fields::{MAX_EXPANDED, MappingFields, Reader};
+use crate::syntax::files::PackFilesRef;
 use crate::syntax::imports::{self, Importer};
 use crate::syntax::pack::{
     Condition, Date, MessageSelector, Pack, Rule, RuleExample, TurnSelector,
@@ -26,6 +28,8 @@ pub(crate) const PACK_KEYS: &[&str] = &[
 /// The keys of a file of declarations, which packs import.
 pub(crate) const LIBRARY_KEYS: &[&str] =
     &["library", "about", "import", "facts", "words", "units", "aliases"];
+/// The keys of declarations that rules can use.
+const DECLARATION_KEYS: [&str; 5] = ["import", "facts", "words", "units", "aliases"];
 pub(crate) const RULE_KEYS: &[&str] = &[
     "id", "about", "points", "per", "cap", "veto", "shadow", "severity", "tags", "expires", "on",
     "when", "match", "check", "where", "examples",
@@ -63,28 +67,33 @@ pub(crate) struct ParsedText {
     pub(crate) findings: Vec<Finding>,
     /// The files that it imports, directly and through others, by their index.
     pub(crate) imported: BTreeSet<usize>,
+    /// Unset if a declaration that the pack may use has errors or is missing.
+    pub(crate) is_complete: bool,
 }
 
 /// Parses files. A file can import declarations of the others.
-pub(crate) fn parse_all(texts: &[SourceText]) -> Vec<ParsedText> {
+pub(crate) fn parse_all<'f>(files: impl Into<PackFilesRef<'f>>) -> Vec<ParsedText> {
+    let PackFilesRef { texts, unreadable } = files.into();
     let mut trees = Vec::with_capacity(texts.len());
     let mut files = Vec::with_capacity(texts.len());
     for text in texts {
         let (tree, findings) = tree_of(&text.text);
         let mut reader = Reader { findings, ..Reader::new(&text.text) };
+        reader.declared.is_partial = tree.is_none();
         let paths = tree.as_ref().map(|tree| reader.head(tree)).unwrap_or_default();
         files.push(Importer::new(std::mem::take(&mut reader.declared), paths));
         trees.push((tree, reader.findings));
     }
-    imports::link(texts, &mut files);
+    imports::link(texts, unreadable, &mut files);
     let mut left = Some(MAX_EXPANDED);
     let parsed = texts.iter().zip(trees).zip(files).map(|((text, (tree, mut findings)), file)| {
         let Importer { declared, imported, findings: of_imports, .. } = file;
         findings.extend(of_imports);
+        let is_complete = !declared.is_partial;
         let mut reader = Reader { findings, declared, left, ..Reader::new(&text.text) };
         let pack = tree.as_ref().and_then(|tree| reader.pack(tree));
         left = reader.left;
-        ParsedText { pack, findings: reader.findings, imported }
+        ParsedText { pack, findings: reader.findings, imported, is_complete }
     });
     parsed.collect()
 }
@@ -92,7 +101,7 @@ pub(crate) fn parse_all(texts: &[SourceText]) -> Vec<ParsedText> {
 /// Parses one pack, which can import nothing.
 #[cfg(any(test, feature = "reference"))]
 pub(crate) fn parse(text: &str) -> (Option<Pack>, Vec<Finding>) {
-    let parsed = parse_all(&[SourceText::new("", text)]).pop();
+    let parsed = parse_all(&[guerdon_text::SourceText::new("", text)]).pop();
     parsed.map_or_else(Default::default, |parsed| (parsed.pack, parsed.findings))
 }
 
@@ -111,30 +120,47 @@ fn entry<'y>(tree: &'y WithSpan<Yaml>, name: &str) -> Option<&'y WithSpan<Yaml>>
     entries.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
 }
 
+/// Returns true if a file only declares: it has `library:`, perhaps misspelt.
+fn is_library(tree: &WithSpan<Yaml>) -> bool {
+    let Yaml::Map(entries) = &tree.value else { return false };
+    let has = |name: &str| entry(tree, name).is_some();
+    let misspelt = || {
+        entries.iter().any(|(key, _)| {
+            let keys = LIBRARY_KEYS.iter().chain(PACK_KEYS).copied();
+            nearest(&key.value, keys) == Some("library")
+        })
+    };
+    has("library") || (!has("pack") && !has("rules") && misspelt())
+}
+
 impl Reader<'_> {
     /// Reads the declarations of a file. Returns the paths that it imports.
     fn head(&mut self, tree: &WithSpan<Yaml>) -> Vec<WithSpan<String>> {
-        let fields = match entry(tree, "library") {
-            Some(_) => self.fields(tree, "a library", LIBRARY_KEYS),
-            None => self.fields(tree, "a pack", PACK_KEYS),
+        let fields = match is_library(tree) {
+            true => self.fields(tree, "a library", LIBRARY_KEYS),
+            false => self.fields(tree, "a pack", PACK_KEYS),
         };
         let Some(fields) = fields else { return Vec::new() };
+        let found = self.findings.len();
         self.declarations(fields);
-        fields.get("import").map(|node| self.texts(node)).unwrap_or_default()
+        let paths = fields.get("import").map(|node| self.texts(node)).unwrap_or_default();
+        let misspelt = || DECLARATION_KEYS.iter().any(|key| fields.is_misspelt(key));
+        self.declared.is_partial = self.findings.len() > found || misspelt();
+        paths
     }
 
     /// Reads the pack of a file whose head was read.
     fn pack(&mut self, tree: &WithSpan<Yaml>) -> Option<Pack> {
         let Yaml::Map(entries) = &tree.value else { return None };
         let fields = MappingFields::new(entries, PACK_KEYS);
-        if let Some(library) = entry(tree, "library") {
-            self.id(library);
+        if is_library(tree) {
+            entry(tree, "library").map(|library| self.id(library));
             fields.get("about").map(|node| self.text(node));
             return None;
         }
         let id = self.need(fields, "pack", "the pack", &tree.span).and_then(|node| self.id(node));
         let about = fields.get("about").and_then(|node| self.text(node));
-        let version = fields.get("version").and_then(|node| self.whole(node, 0)).map(|v| v as u64);
+        let version = fields.get("version").and_then(|node| self.version(node));
         let language = fields.get("language").map(|node| self.languages(node)).unwrap_or_default();
         let nodes = self
             .need(fields, "rules", "the pack", &tree.span)
@@ -158,7 +184,29 @@ impl Reader<'_> {
         Some(WithSpan { value, span: node.span.clone() })
     }
 
+    /// Reads the version, which counts up in whole numbers.
+    fn version(&mut self, node: &WithSpan<Yaml>) -> Option<u64> {
+        if let Yaml::Text(text) = &node.value
+            && !text.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+            let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+            let count = digits.get(..end).filter(|count| (1..=6).contains(&count.len()));
+            let finding =
+                Finding::new(PackCode::WrongType, node.span.clone(), "expected a whole number")
+                    .label("this is text");
+            let help = format!("versions count up: {}", count.unwrap_or("1"));
+            self.push(match count {
+                Some(count) => finding.help(help).fix(node.span.clone(), count),
+                None => finding.help(help),
+            });
+            return None;
+        }
+        self.whole(node, 0).map(|version| version as u64)
+    }
+
     fn languages(&mut self, node: &WithSpan<Yaml>) -> Vec<String> {
+        self.language_tags(node);
         match &node.value {
             Yaml::List(_) => self.words(Some(node)),
             _ => self.text(node).into_iter().collect(),
@@ -184,6 +232,7 @@ impl Reader<'_> {
             fields.get(key).and_then(|node| reader.boolean(node)).unwrap_or_default()
         };
         let (veto, shadow) = (flag(self, "veto"), flag(self, "shadow"));
+        self.rewarded_veto(fields, veto, points.unwrap_or_default());
         if let (Some(node), false) = (fields.get("points"), veto || shadow)
             && points.is_some_and(|points| points.abs() < f64::EPSILON)
         {
@@ -299,7 +348,16 @@ impl Reader<'_> {
             .filter(|path| path.split('.').all(|part| !part.is_empty()));
         let Some(path) = path else {
             let message = format!("`{}` is not a context value", key.value);
-            let path = format!("context.{}", key.value.trim_start_matches('.'));
+            if let ("context", Yaml::Map(entries)) = (key.value.as_str(), &value.value) {
+                let first = entries.first().map_or("KEY", |(key, _)| key.value.as_str());
+                let finding = Finding::new(PackCode::BadValue, key.span.clone(), message);
+                let help = format!("write the path as one key: `context.{first}: value`");
+                self.push(finding.help(help));
+                return None;
+            }
+            let name = key.value.strip_prefix("context").unwrap_or(&key.value);
+            let name = name.trim_start_matches(['.', ' ']);
+            let path = format!("context.{}", if name.is_empty() { "KEY" } else { name });
             let finding = Finding::new(PackCode::BadValue, key.span.clone(), message)
                 .help(format!("write `{path}`"));
             self.push(finding.fix(key.span.clone(), path));
@@ -344,7 +402,7 @@ impl Reader<'_> {
     /// Reports a path of the context that the pack does not declare. `prefix` stands before the
     /// path in the text.
     pub(super) fn known_fact(&mut self, path: &str, span: &Range<usize>, prefix: &str) {
-        let Some(facts) = &self.declared.facts else { return };
+        let Some(facts) = self.declared.known_facts() else { return };
         if !matches!(facts.get(path), FactLookup::Unknown) {
             return;
         }
@@ -373,7 +431,7 @@ impl Reader<'_> {
 
     /// Reports a value that a declared fact cannot have.
     fn possible_value(&mut self, path: &str, node: &WithSpan<Yaml>) {
-        let Some(facts) = &self.declared.facts else { return };
+        let Some(facts) = self.declared.known_facts() else { return };
         let FactLookup::Declared(kind) = facts.get(path) else { return };
         if kind.has(&json(&node.value)) {
             return;

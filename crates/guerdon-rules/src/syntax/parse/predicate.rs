@@ -175,6 +175,7 @@ impl Reader<'_> {
             _ => {
                 let nodes = self.list(value);
                 self.not_empty(nodes.is_empty(), &span, kind)?;
+                self.test_and_negation(kind, nodes);
                 let tests: Vec<Option<Predicate>> =
                     nodes.iter().map(|node| self.matcher(node, span.clone(), inner)).collect();
                 let tests: Option<Vec<Predicate>> = tests.into_iter().collect();
@@ -252,9 +253,12 @@ impl Reader<'_> {
                     .help("add `near` or `not_near`"),
             );
         }
+        let near = self.spelt_words(fields.get("near"));
+        let not_near = self.spelt_words(fields.get("not_near"));
+        self.near_and_not_near(fields, &near, &not_near);
         Some(NearWords {
-            near: self.spelt_words(fields.get("near")),
-            not_near: self.spelt_words(fields.get("not_near")),
+            near,
+            not_near,
             within: fields.get("within").and_then(|node| self.whole(node, 1)).unwrap_or(12),
         })
     }
@@ -297,6 +301,7 @@ impl Reader<'_> {
         let of = fields
             .get("of")
             .map_or(Some(LengthUnit::Characters), |node| self.choice(node, &measures));
+        self.length_limits(fields, min, max);
         Some(Predicate::Length { of: of?, min, max })
     }
 
@@ -360,7 +365,9 @@ impl Reader<'_> {
             let n = fields.get("ngram").and_then(|node| self.whole(node, 1))?;
             let node = self.need(fields, "share", "`repetition`", span)?;
             let min = fields.get("min").and_then(|node| self.whole(node, 0)).unwrap_or(0);
-            RepetitionOf::Ngrams { n, share: self.share(node)?, min }
+            let share = self.share(node)?;
+            self.share_limit(node, share, 0.0);
+            RepetitionOf::Ngrams { n, share, min }
         };
         Some(Predicate::Repetition { across: across?, of })
     }
@@ -371,6 +378,7 @@ impl Reader<'_> {
         let language = fields.get("language").map(|node| self.choice(node, &choices));
         let node = self.need(fields, "share", "`language_mix`", &node.span)?;
         let share = self.share(node)?;
+        self.share_limit(node, share, 1.0);
         let min = fields.get("min").and_then(|node| self.whole(node, 0)).unwrap_or(0);
         let allow = self.listed_words(fields.get("allow"));
         let names = fields.get("names").and_then(|node| self.boolean(node)).unwrap_or(false);

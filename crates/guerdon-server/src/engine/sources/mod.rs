@@ -13,20 +13,18 @@ use std::sync::Arc;
 use guerdon_fusion::{RewardSource, Scorer};
 use guerdon_judge::{JudgeSource, Prompts};
 use guerdon_queue::WorkThreads;
-use guerdon_rules::{RulePacks, RulesSource};
-use guerdon_text::SourceText;
+use guerdon_rules::{PackFiles, RulePacks, RulesSource};
 use guerdon_types::ProfileName;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-use self::named_paths::{KeyTexts, NamedPaths};
+use self::named_paths::{NamedPaths, OwnedPacks};
 use self::parts::{PacksKey, SharedParts, keys_of};
 use crate::config::{Config, ConfigSource, ProfileConfig};
 use crate::engine::snapshot::{Profile, Snapshot};
 use crate::error::LoadError;
 use crate::http::auth::Auth;
 use crate::load::file_set::FileSet;
-use crate::load::texts::{PACKS, PROMPTS};
 use crate::observe::metrics::Metrics;
 use crate::observe::observed_source::ObservedSource;
 
@@ -187,9 +185,8 @@ impl Loader {
         if profile.rules.is_empty() {
             return Ok(None);
         }
-        let KeyTexts { texts, owners } =
-            named.texts(load.files, "rules", &profile.rules, &PACKS)?;
-        let packs = self.compiled(load, &texts)?;
+        let OwnedPacks { files, owners } = named.packs(load.files, &profile.rules)?;
+        let packs = self.compiled(load, &files)?;
         // A path that has only declarations to import has no rules that could be missing.
         let mut rules = vec![None; profile.rules.len()];
         for (owner, of_file) in owners.iter().zip(packs.rule_counts()) {
@@ -208,17 +205,19 @@ impl Loader {
     fn compiled(
         &self,
         load: &mut LoadJob<'_>,
-        texts: &[SourceText],
+        files: &PackFiles,
     ) -> Result<Arc<RulePacks>, LoadError> {
-        let key = PacksKey::new(texts);
-        if let Some(packs) = load.parts.packs.get(&key) {
+        let key = PacksKey::new(&files.texts);
+        // Files that cannot be read are no part of the key.
+        let is_known = files.unreadable.is_empty();
+        if let Some(packs) = load.parts.packs.get(&key).filter(|_| is_known) {
             return Ok(packs);
         }
-        let kept = self.parts.lock().packs.get(&key);
+        let kept = self.parts.lock().packs.get(&key).filter(|_| is_known);
         let packs = match kept {
             Some(packs) => packs,
             None => {
-                let (packs, warnings) = RulePacks::compile(texts).map_err(LoadError::Rules)?;
+                let (packs, warnings) = RulePacks::compile(files).map_err(LoadError::Rules)?;
                 if !warnings.diagnostics().is_empty() {
                     tracing::warn!("rule packs have warnings:\n{warnings}");
                 }
@@ -236,8 +235,7 @@ impl Loader {
         named: &mut NamedPaths<'_>,
         profile: &ProfileConfig,
     ) -> Result<Arc<Prompts>, LoadError> {
-        let KeyTexts { texts, .. } =
-            named.texts(load.files, "prompts", &profile.prompts, &PROMPTS)?;
+        let texts = named.prompts(load.files, &profile.prompts)?;
         let key = keys_of(&texts);
         if let Some(prompts) = load.parts.prompts.get(&key) {
             return Ok(prompts);
@@ -309,6 +307,40 @@ mod tests {
         std::fs::remove_file(folder.path().join("words.yaml")).unwrap();
         let error = loader.load(3, &mut FileSet::default()).unwrap_err().to_string();
         assert!(error.contains("R016") && error.contains("words.yaml"), "{error}");
+    }
+
+    #[test]
+    fn every_file_that_cannot_be_read_is_in_one_error_with_the_mistakes_of_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+        write("guerdon.toml", CONFIG.replace("one.yaml", "packs").as_bytes());
+        write("two.yaml", pack("two", -1).as_bytes());
+        std::fs::create_dir_all(folder.path().join("packs/lists")).unwrap();
+        write("packs/a.yaml", b"pack: \xb9\xa4\n");
+        let importing = pack("b", -1).replace("rules:", "import: [lists/words.yaml]\nrules:");
+        write("packs/b.yaml", importing.replace("[x]", "[$never]").as_bytes());
+        write("packs/c.yaml", pack("c", -1).replace("points", "pionts").as_bytes());
+        std::os::unix::fs::symlink("nowhere", folder.path().join("packs/d.yaml")).unwrap();
+        write("packs/lists/words.yaml", b"library: w\nwords: { never: [\xb9\xa4] }\n");
+        let mut files = FileSet::default();
+        let error = loader(folder.path()).load(1, &mut files).unwrap_err();
+        let LoadError::Rules(report) = error else { panic!("{error}") };
+        let found: Vec<String> = report
+            .diagnostics()
+            .iter()
+            .map(|found| format!("{} {}:{}", found.code, found.file, found.line))
+            .collect();
+        let wanted = [
+            "R001 packs/a.yaml:1",
+            "R001 packs/d.yaml:1",
+            "R001 packs/lists/words.yaml:2",
+            "R002 packs/c.yaml:4",
+        ];
+        assert_eq!(found, wanted, "{report}");
+        assert!(!files.has_changed());
+        write("packs/lists/words.yaml", b"library: w\nwords: { never: [no] }\n");
+        assert!(files.has_changed(), "an unreadable import is followed");
     }
 
     #[test]

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use guerdon_rules::PackFiles;
 use guerdon_text::SourceText;
 
 use crate::config::ProfileConfig;
 use crate::error::LoadError;
-use crate::load::file_set::{Extensions, FileSet};
-use crate::load::texts::{NamedTexts, PACKS, add_imports};
+use crate::load::file_set::FileSet;
+use crate::load::texts::{NamedPacks, NamedTexts, PROMPTS, add_imports};
 
 /// The named paths of one profile, and those that turned out to be empty.
 #[derive(Debug)]
@@ -21,10 +22,10 @@ pub(super) struct NamedPaths<'a> {
     pub(super) empty: Vec<PathBuf>,
 }
 
-/// The texts of a key, of which the first ones have the index of the path that they belong to.
+/// Rule packs, of whose texts the first ones have the index of the path that they belong to.
 #[derive(Debug, Default)]
-pub(super) struct KeyTexts {
-    pub(super) texts: Vec<SourceText>,
+pub(super) struct OwnedPacks {
+    pub(super) files: PackFiles,
     pub(super) owners: Vec<usize>,
 }
 
@@ -39,31 +40,45 @@ impl<'a> NamedPaths<'a> {
         LoadError::Profile { profile: self.profile.to_owned(), detail }
     }
 
-    /// Reads the texts of `paths`, which `key` names, and the files that rule packs import.
+    /// Reads the judge prompts of `paths`.
+    ///
+    /// # Errors
+    /// [`LoadError::Absent`] for a path that is missing or empty and is not allowed to be, and
+    /// [`LoadError::Read`] for a file that cannot be read.
+    pub(super) fn prompts(
+        &mut self,
+        files: &mut FileSet,
+        paths: &[PathBuf],
+    ) -> Result<Vec<SourceText>, LoadError> {
+        let mut found = Vec::new();
+        for path in paths {
+            match NamedTexts::read(files, self.root, path, &PROMPTS)? {
+                NamedTexts::Found(texts) => found.extend(texts),
+                NamedTexts::Nothing(why) => self.absent("prompts", path, why)?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads the rule packs of `paths`, and the files that they import. Files that cannot be read
+    /// are errors of the packs' report.
     ///
     /// # Errors
     /// [`LoadError::Absent`] for a path that is missing or empty and is not allowed to be.
-    pub(super) fn texts(
+    pub(super) fn packs(
         &mut self,
         files: &mut FileSet,
-        key: &'static str,
         paths: &[PathBuf],
-        extensions: Extensions,
-    ) -> Result<KeyTexts, LoadError> {
-        let mut found = KeyTexts::default();
+    ) -> Result<OwnedPacks, LoadError> {
+        let mut found = OwnedPacks::default();
         for (index, path) in paths.iter().enumerate() {
-            match NamedTexts::read(files, self.root, path, extensions)? {
-                NamedTexts::Found(texts) => {
-                    found.owners.extend(texts.iter().map(|_| index));
-                    found.texts.extend(texts);
-                }
-                NamedTexts::Nothing(why) => self.absent(key, path, why)?,
+            match NamedPacks::read(files, self.root, path, &mut found.files)? {
+                NamedPacks::Found => found.owners.resize(found.files.texts.len(), index),
+                NamedPacks::Nothing(why) => self.absent("rules", path, why)?,
             }
         }
-        if extensions == PACKS {
-            // Imported files belong to no path: they have no rules that could be missing.
-            add_imports(files, self.root, &mut found.texts);
-        }
+        // Imported files belong to no path: they have no rules that could be missing.
+        add_imports(files, self.root, &mut found.files);
         Ok(found)
     }
 
