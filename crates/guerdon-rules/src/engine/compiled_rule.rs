@@ -1,10 +1,11 @@
 //! A compiled rule: its conditions, the messages it reads, its matcher and its points.
 
-use crate::engine::checks::PriceRelation;
+use crate::engine::checks::{CompiledSchema, PriceRelation};
 use crate::engine::expr::Expr;
 use crate::engine::pattern::Pattern;
 use crate::syntax::pack::{
-    Across, Checksum, Condition, Language, LengthUnit, MessageSelector, MixLimits, RepetitionOf,
+    Across, CallNames, CallTest, Checksum, Condition, Language, LengthUnit, MessageSelector,
+    MixLimits, RepetitionOf, StateCheck,
 };
 use crate::text::near::Near;
 use crate::text::number::NumberSpec;
@@ -44,6 +45,28 @@ pub(crate) enum Matcher {
     UnsupportedNumbers { numbers: NumberSpec, least: f64 },
     Repetition { across: Across, of: RepetitionOf },
     LanguageMix { language: Option<Language>, mix: MixLimits },
+    ToolCall(CallMatcher),
+    ToolCalls(CallTest),
+    JsonSchema(SchemaMatcher),
+    State(StateCheck),
+}
+
+/// Calls of tools, with a condition on the arguments of each.
+#[derive(Debug)]
+pub(crate) struct CallMatcher {
+    pub(crate) names: CallNames,
+    pub(crate) arguments: Vec<Condition>,
+    pub(crate) condition: Option<Expr>,
+    /// The least number of calls.
+    pub(crate) count: usize,
+}
+
+/// A schema of replies or of the arguments of tools.
+#[derive(Debug)]
+pub(crate) struct SchemaMatcher {
+    /// The tools whose arguments are checked; `None` for the reply itself.
+    pub(crate) arguments_of: Option<CallNames>,
+    pub(crate) schema: Box<CompiledSchema>,
 }
 
 /// A list of words.

@@ -81,7 +81,8 @@ fn failure(
 /// A dialogue in which the rule reads the example's text.
 fn rollout(example: &RuleExample, on: MessageSelector) -> (Rollout, usize) {
     let mut messages = example.before.clone();
-    messages.push(Message::new(on.role, example.text.as_str()));
+    let tool_calls = example.tool_calls.clone();
+    messages.push(Message { tool_calls, ..Message::new(on.role, example.text.as_str()) });
     match (on.turn, on.role) {
         (TurnSelector::Previous, role) => {
             messages.push(Message::new(role, ""));
@@ -93,7 +94,8 @@ fn rollout(example: &RuleExample, on: MessageSelector) -> (Rollout, usize) {
         _ => messages.push(Message::new(Role::Assistant, "")),
     }
     let turn = messages.len() - 1;
-    (Rollout { messages, context: example.context.clone(), ..Rollout::default() }, turn)
+    let (context, tools) = (example.context.clone(), example.tools.clone());
+    (Rollout { messages, context, tools, ..Rollout::default() }, turn)
 }
 
 fn quoted(text: &str, spans: &[[usize; 2]]) -> String {

@@ -200,7 +200,11 @@ fn requirements_of(matcher: &Matcher) -> Vec<Requirement> {
         | Matcher::Unclosed
         | Matcher::Json
         | Matcher::Repetition { .. }
-        | Matcher::LanguageMix { .. } => vec![Requirement::Always],
+        | Matcher::LanguageMix { .. }
+        | Matcher::ToolCall(_)
+        | Matcher::ToolCalls(_)
+        | Matcher::JsonSchema(_)
+        | Matcher::State(_) => vec![Requirement::Always],
     }
 }
 

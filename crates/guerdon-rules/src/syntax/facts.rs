@@ -15,6 +15,8 @@ pub(crate) enum FactType {
     Text,
     Boolean,
     List,
+    /// A mapping whose keys are not declared.
+    Object,
     /// One of these texts.
     OneOf(Vec<String>),
 }
@@ -36,11 +38,12 @@ pub(crate) enum FactLookup<'f> {
 
 impl FactType {
     /// The names of the types that are no list of values.
-    pub(crate) const NAMED: [(&'static str, Self); 4] = [
+    pub(crate) const NAMED: [(&'static str, Self); 5] = [
         ("number", Self::Number),
         ("text", Self::Text),
         ("boolean", Self::Boolean),
         ("list", Self::List),
+        ("object", Self::Object),
     ];
 
     /// The type in words.
@@ -50,6 +53,7 @@ impl FactType {
             Self::Text => "a text".to_owned(),
             Self::Boolean => "true or false".to_owned(),
             Self::List => "a list".to_owned(),
+            Self::Object => "an object".to_owned(),
             Self::OneOf(values) => {
                 let shown: Vec<&str> = values.iter().map(String::as_str).take(20).collect();
                 format!("one of {}", shown.join(", "))
@@ -64,7 +68,8 @@ impl FactType {
             | (Self::Number, Json::Number(_))
             | (Self::Text, Json::String(_))
             | (Self::Boolean, Json::Bool(_))
-            | (Self::List, Json::Array(_)) => true,
+            | (Self::List, Json::Array(_))
+            | (Self::Object, Json::Object(_)) => true,
             (Self::OneOf(values), Json::String(text)) => values.contains(text),
             _ => false,
         }
@@ -91,7 +96,11 @@ impl Facts {
         if let Some(kind) = self.types.get(path) {
             return FactLookup::Declared(kind);
         }
-        if self.is_group(path) { FactLookup::Group } else { FactLookup::Unknown }
+        let is_object = |end: usize| {
+            path.get(..end).and_then(|of| self.types.get(of)) == Some(&FactType::Object)
+        };
+        let within = path.match_indices('.').any(|(end, _)| is_object(end));
+        if within || self.is_group(path) { FactLookup::Group } else { FactLookup::Unknown }
     }
 
     /// Returns true if the path leads to a mapping that has declared facts.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use guerdon_types::{Context, Message, Role};
+use guerdon_types::{Context, Message, Role, ToolCall};
 use serde_json::Value as Json;
 
 use crate::syntax::facts::Facts;
@@ -134,6 +134,78 @@ pub(crate) enum Predicate {
         language: Option<Language>,
         mix: MixLimits,
     },
+    ToolCall(CallMatch),
+    ToolCalls(CallTest),
+    JsonSchema(SchemaCheck),
+    State(StateCheck),
+}
+
+/// The tools that a match or a check is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CallNames {
+    Any,
+    Of(Vec<String>),
+    /// All but these.
+    Except(Vec<String>),
+}
+
+/// `tool_call:` as written.
+#[derive(Debug, Clone)]
+pub(crate) struct CallMatch {
+    pub(crate) names: CallNames,
+    /// Values that arguments must have, by their path.
+    pub(crate) arguments: Vec<Condition>,
+    pub(crate) count: usize,
+}
+
+/// `tool_calls:` as written.
+#[derive(Debug, Clone)]
+pub(crate) enum CallTest {
+    /// Each tool is called only after the one before it.
+    Order(Vec<String>),
+    Number(CallLimits),
+    /// Calls fit the tools that the rollout declares.
+    Declared,
+}
+
+/// The least and the greatest number of calls.
+#[derive(Debug, Clone)]
+pub(crate) struct CallLimits {
+    pub(crate) names: CallNames,
+    pub(crate) min: Option<usize>,
+    pub(crate) max: Option<usize>,
+}
+
+/// `json_schema:` as written.
+#[derive(Debug, Clone)]
+pub(crate) struct SchemaCheck {
+    /// The tools whose arguments are checked; `None` for the reply itself.
+    pub(crate) arguments_of: Option<CallNames>,
+    pub(crate) schema: WithSpan<Json>,
+}
+
+/// `state:` as written: two paths of the context.
+#[derive(Debug, Clone)]
+pub(crate) struct StateCheck {
+    pub(crate) actual: Vec<String>,
+    pub(crate) expected: Vec<String>,
+    /// Unset if the actual state may have more keys.
+    pub(crate) equal: bool,
+}
+
+impl Predicate {
+    /// Returns true if the predicate reads tool calls.
+    pub(crate) fn reads_calls(&self) -> bool {
+        match self {
+            Self::ToolCall(_) | Self::ToolCalls(_) => true,
+            Self::JsonSchema(check) => check.arguments_of.is_some(),
+            Self::All { tests, .. } | Self::Any { tests, .. } => {
+                tests.iter().any(Self::reads_calls)
+            }
+            Self::Not(test) => test.reads_calls(),
+            _ => false,
+        }
+    }
 }
 
 /// `number:` as written.
@@ -240,6 +312,9 @@ pub(crate) struct RuleExample {
     pub(crate) text: String,
     pub(crate) context: Context,
     pub(crate) before: Vec<Message>,
+    pub(crate) tool_calls: Vec<ToolCall>,
+    /// The tools that the rollout declares.
+    pub(crate) tools: Vec<Json>,
     /// Unset if its facts have errors, so that its result means nothing.
     pub(crate) is_sound: bool,
 }

@@ -9,4 +9,5 @@ mod precision;
 mod reports;
 mod schema;
 mod shipped_packs;
+mod tool_calls;
 mod workbench;

@@ -33,6 +33,12 @@ fn telecom() -> SourceText {
     SourceText { name: "examples/rules/telecom-retention.yaml".into(), text: read(&path) }
 }
 
+/// The pack for agents that call tools.
+fn booking() -> SourceText {
+    let path = folder().join("../examples/rules/booking-agent.yaml");
+    SourceText { name: "examples/rules/booking-agent.yaml".into(), text: read(&path) }
+}
+
 fn loaded() -> RulePacks {
     let (packs, report) =
         RulePacks::compile(&shipped()).unwrap_or_else(|report| panic!("{report}"));
@@ -41,16 +47,18 @@ fn loaded() -> RulePacks {
 }
 
 #[test]
-fn the_telecom_pack_loads_without_a_warning() {
-    let (packs, report) =
-        RulePacks::compile(&[telecom()]).unwrap_or_else(|report| panic!("{report}"));
-    assert!(report.is_empty(), "{report}");
-    assert!(packs.summaries()[0].rules.len() >= 8);
+fn the_example_packs_load_without_a_warning() {
+    for (pack, rules) in [(telecom(), 8), (booking(), 7)] {
+        let (packs, report) =
+            RulePacks::compile(&[pack]).unwrap_or_else(|report| panic!("{report}"));
+        assert!(report.is_empty(), "{report}");
+        assert!(packs.summaries()[0].rules.len() >= rules);
+    }
 }
 
 #[test]
 fn the_shipped_packs_are_formatted() {
-    for pack in shipped().into_iter().chain([telecom()]) {
+    for pack in shipped().into_iter().chain([telecom(), booking()]) {
         assert_eq!(format(&pack).unwrap(), pack.text, "guerdon rules fmt {}", pack.name);
     }
 }

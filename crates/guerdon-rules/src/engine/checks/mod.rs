@@ -1,8 +1,11 @@
-//! Checks that patterns cannot express: length, repetition and mixed scripts.
+//! Checks that patterns cannot express: length, repetition, mixed scripts, JSON documents and states.
 
 mod checksum;
+mod declared_tools;
 mod figures;
+mod json_schema;
 mod markup;
+mod state;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -11,8 +14,11 @@ use crate::syntax::pack::{Language, LengthUnit, MixLimits, RepetitionOf};
 use crate::text::tokens::{Sentence, TokenizedText, is_cjk};
 
 pub(crate) use checksum::keeps_checksum;
+pub(crate) use declared_tools::DeclaredTools;
 pub(crate) use figures::{PriceRelation, unsupported, wrong_sums};
+pub(crate) use json_schema::CompiledSchema;
 pub(crate) use markup::{no_json, unclosed};
+pub(crate) use state::difference;
 
 /// The result of a check that hits: byte ranges of its text, and the measured value in words.
 #[derive(Debug, Clone, PartialEq)]

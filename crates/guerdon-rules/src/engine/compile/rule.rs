@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use guerdon_text::Finding;
 
-use crate::engine::checks::PriceRelation;
+use crate::engine::checks::{CompiledSchema, PriceRelation};
 use crate::engine::compiled_rule::{
-    CompiledRule, LiteralMatcher, Matcher, NumberMatcher, RegexMatcher,
+    CallMatcher, CompiledRule, LiteralMatcher, Matcher, NumberMatcher, RegexMatcher, SchemaMatcher,
 };
 use crate::engine::expr::{Expr, ExprError, KnownFacts};
 use crate::engine::lint;
@@ -16,7 +16,9 @@ use crate::engine::pattern::{self, CompileBudget, MAX_TOTAL_BYTES, Pattern};
 use crate::engine::plan::RulePlan;
 use crate::syntax::codes::PackCode;
 use crate::syntax::facts::Facts;
-use crate::syntax::pack::{MixLimits, NearWords, NumberWords, Predicate, Rule};
+use crate::syntax::pack::{
+    CallMatch, MixLimits, NearWords, NumberWords, Predicate, Rule, SchemaCheck,
+};
 use crate::syntax::yaml::WithSpan;
 use crate::text::near::Near;
 use crate::text::normalise;
@@ -68,13 +70,13 @@ impl Compiler {
         let condition = rule.condition.as_ref().map(|text| self.expression(text, rule));
         let matcher = match &condition {
             Some(None) => self.matcher(&rule.test, None),
-            Some(Some(expr)) if expr.uses().capture => self.matcher(&rule.test, Some(expr)),
+            Some(Some(expr)) if expr.is_on_matches() => self.matcher(&rule.test, Some(expr)),
             Some(Some(_)) | None => self.matcher(&rule.test, None),
         };
         let (Some(matcher), None | Some(Some(_))) = (matcher, &condition) else {
             return false;
         };
-        let on_context = condition.flatten().filter(|expr| !expr.uses().capture);
+        let on_context = condition.flatten().filter(|expr| !expr.is_on_matches());
         self.plan.rules.push(CompiledRule {
             pack: pack.to_owned(),
             id: rule.id.value.clone(),
@@ -102,7 +104,11 @@ impl Compiler {
         };
         let uses = expr.uses();
         let offered = capture_fields(&rule.test);
-        let missing = if uses.capture && !offered.value {
+        let missing = if uses.capture && uses.arguments {
+            Some(("compares numbers of the text with arguments of calls", "make it two rules"))
+        } else if uses.arguments && !offered.arguments {
+            Some(("uses arguments, but no tool call is matched", "use `match: { tool_call: ... }`"))
+        } else if uses.capture && !offered.value {
             Some((
                 "uses a captured value, but nothing is captured",
                 "use `number`, or a regex with (?P<value>...)",
@@ -143,6 +149,7 @@ impl Compiler {
     }
 
     fn matcher(&mut self, test: &Predicate, condition: Option<&Expr>) -> Option<Matcher> {
+        let of_call = condition.filter(|expr| expr.uses().arguments);
         Some(match test {
             Predicate::Literals { words, fold, word, near, unless, count } => {
                 Matcher::Literals(LiteralMatcher {
@@ -157,7 +164,8 @@ impl Compiler {
             Predicate::Regex { pattern, spelt, fold, checksum, near, unless, count } => {
                 let near = self.near(near, &pattern.span)?;
                 let pattern = Box::new(self.regex(pattern, spelt.as_deref(), *fold)?);
-                let condition = condition.filter(|_| pattern.captures).cloned();
+                let condition =
+                    condition.filter(|expr| pattern.captures && expr.uses().capture).cloned();
                 Matcher::Regex(RegexMatcher {
                     pattern,
                     fold: *fold,
@@ -171,7 +179,7 @@ impl Compiler {
             Predicate::Number { numbers, unless, count } => Matcher::Number(NumberMatcher {
                 spec: self.numbers(numbers)?,
                 unless: *unless,
-                condition: condition.cloned(),
+                condition: condition.filter(|expr| expr.uses().capture).cloned(),
                 count: *count,
             }),
             Predicate::All { tests, count } => {
@@ -196,6 +204,17 @@ impl Compiler {
             Predicate::Repetition { across, of } => {
                 Matcher::Repetition { across: *across, of: *of }
             }
+            Predicate::ToolCall(CallMatch { names, arguments, count }) => {
+                Matcher::ToolCall(CallMatcher {
+                    names: names.clone(),
+                    arguments: arguments.clone(),
+                    condition: of_call.cloned(),
+                    count: *count,
+                })
+            }
+            Predicate::ToolCalls(test) => Matcher::ToolCalls(test.clone()),
+            Predicate::JsonSchema(check) => Matcher::JsonSchema(self.schema(check)?),
+            Predicate::State(check) => Matcher::State(check.clone()),
             Predicate::LanguageMix { language, mix } => {
                 let allow = mix.allow.iter().map(|word| normalise::fold(word)).collect();
                 Matcher::LanguageMix { language: *language, mix: MixLimits { allow, ..*mix } }
@@ -285,6 +304,22 @@ impl Compiler {
                 let span = error.at.map_or_else(|| at.span.clone(), |bytes| within(at, &bytes));
                 let finding = Finding::new(PackCode::BadRegex, span, "not a regex");
                 self.findings.push(finding.label(error.message).help(error.help));
+                None
+            }
+        }
+    }
+
+    fn schema(&mut self, check: &SchemaCheck) -> Option<SchemaMatcher> {
+        match CompiledSchema::new(&check.schema.value) {
+            Ok(schema) => Some(SchemaMatcher {
+                arguments_of: check.arguments_of.clone(),
+                schema: Box::new(schema),
+            }),
+            Err(why) => {
+                let span = check.schema.span.clone();
+                let finding = Finding::new(PackCode::BadValue, span, "not a JSON Schema");
+                let help = "correct it; a schema refers to nothing outside of itself";
+                self.findings.push(finding.label(why).help(help));
                 None
             }
         }
@@ -382,6 +417,8 @@ struct CaptureFields {
     value: bool,
     unit: bool,
     percent_off: bool,
+    /// Set if a tool call is matched.
+    arguments: bool,
 }
 
 fn capture_fields(test: &Predicate) -> CaptureFields {
@@ -394,7 +431,9 @@ fn capture_fields(test: &Predicate) -> CaptureFields {
                     let unit = normalise::fold(unit);
                     unit == "折" || is_percent(unit.trim())
                 }),
+            arguments: false,
         },
+        Predicate::ToolCall(_) => CaptureFields { arguments: true, ..CaptureFields::default() },
         Predicate::Regex { pattern, .. } => {
             CaptureFields { value: pattern.value.contains("<value>"), ..CaptureFields::default() }
         }
@@ -405,6 +444,7 @@ fn capture_fields(test: &Predicate) -> CaptureFields {
                 value: sum.value || next.value,
                 unit: sum.unit || next.unit,
                 percent_off: sum.percent_off || next.percent_off,
+                arguments: sum.arguments || next.arguments,
             }),
         Predicate::Not(test) => capture_fields(test),
         _ => CaptureFields::default(),

@@ -54,6 +54,9 @@ impl<'a> TurnView<'_, 'a> {
                     _ => MatchOutcome { yes: !inner.yes, ..MatchOutcome::no() },
                 }
             }
+            Matcher::ToolCall(matcher) => self.tool_call(matcher, seen),
+            Matcher::ToolCalls(test) => self.tool_calls(test, seen),
+            Matcher::JsonSchema(matcher) => self.json_schema(matcher, seen),
             _ => self.check(matcher, seen).unwrap_or_else(MatchOutcome::unknown),
         }
     }
@@ -101,6 +104,7 @@ impl<'a> TurnView<'_, 'a> {
                 seen.measured(false, checks::length(original, *of, *min, *max))
             }
             Matcher::Unclosed => seen.measured(true, checks::unclosed(text)),
+            Matcher::State(check) => seen.measured(false, self.state(check)?),
             Matcher::Json => seen.measured(false, checks::no_json(original)),
             Matcher::Prices { numbers, prices } => {
                 let captures = self.captures(numbers, seen.text);

@@ -5,6 +5,7 @@ mod matching;
 mod outcome;
 mod regexes;
 mod scope;
+mod tools;
 
 use std::time::Instant;
 

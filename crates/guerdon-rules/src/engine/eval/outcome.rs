@@ -89,6 +89,13 @@ impl MatchOutcome {
         Self { unknown: Some(why), ..Self::default() }
     }
 
+    /// Adds a hit that has no place in a text.
+    pub(super) fn add_call(&mut self, detail: String) {
+        self.yes = true;
+        self.hits += 1;
+        self.details.push(detail);
+    }
+
     /// Keeps the first reason that there might be more hits.
     pub(super) fn add_unknown(&mut self, why: String) {
         self.unknown.get_or_insert(why);

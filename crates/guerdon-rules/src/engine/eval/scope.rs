@@ -10,7 +10,7 @@ use guerdon_types::{Context, Message, Role, Rollout};
 use serde_json::Value as Json;
 
 use super::outcome::{HitPlace, HitText, MAX_SPANS, MatchOutcome, SuppressedMatches};
-use crate::engine::checks::CheckHit;
+use crate::engine::checks::{CheckHit, DeclaredTools};
 use crate::engine::plan::RulePlan;
 use crate::engine::scan::{ScannedText, Suppression};
 use crate::engine::scan_limit::{ScanClock, ScanLimit};
@@ -24,6 +24,9 @@ pub(crate) struct DialogueTexts<'a> {
     context: &'a Context,
     texts: Vec<OnceCell<ScannedText<'a>>>,
     clock: Arc<ScanClock<'a>>,
+    /// The tools that the rollout declares.
+    tools: &'a [Json],
+    declared: OnceCell<Option<DeclaredTools>>,
 }
 
 /// A dialogue up to the scored turn.
@@ -57,6 +60,8 @@ impl<'a> DialogueTexts<'a> {
             plan,
             messages: &rollout.messages,
             context: &rollout.context,
+            tools: &rollout.tools,
+            declared: OnceCell::new(),
             texts: rollout.messages.iter().map(|_| OnceCell::new()).collect(),
         }
     }
@@ -96,8 +101,23 @@ impl<'d, 'a> TurnView<'d, 'a> {
         self.dialogue.context
     }
 
+    pub(super) const fn messages(&self) -> &'a [Message] {
+        self.dialogue.messages
+    }
+
+    /// The tools that the rollout declares, if it does.
+    pub(super) fn tools(&self) -> Option<&DeclaredTools> {
+        let new = || DeclaredTools::new(self.dialogue.tools);
+        self.dialogue.declared.get_or_init(new).as_ref()
+    }
+
+    /// Returns true if the message at `index` is the scored turn.
+    pub(super) const fn is_scored(&self, index: usize) -> bool {
+        index == self.turn
+    }
+
     /// The number of messages up to the scored turn; 0 if there is no such message.
-    fn so_far(&self) -> usize {
+    pub(super) fn so_far(&self) -> usize {
         if self.turn < self.dialogue.messages.len() { self.turn + 1 } else { 0 }
     }
 
@@ -170,6 +190,11 @@ impl<'d, 'a> TurnView<'d, 'a> {
 }
 
 impl<'a> TextInScope<'_, 'a> {
+    /// The index of the message; `None` if the text joins several.
+    pub(super) const fn message(&self) -> Option<usize> {
+        self.message
+    }
+
     /// Adds a hit at `bytes` of the folded or unfolded text.
     pub(super) fn add(
         &self,

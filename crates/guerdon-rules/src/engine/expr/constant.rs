@@ -29,6 +29,7 @@ enum Key {
     /// A variable of the expression.
     Variable(Variable),
     Context(Vec<String>),
+    Argument(Vec<String>),
     Has(Vec<String>),
     /// The sign of the difference of two variables.
     Order(Box<[Self; 2]>),
@@ -91,6 +92,7 @@ fn key_of(node: &Node) -> Option<Key> {
     match node {
         Node::Variable(variable) => Some(Key::Variable(*variable)),
         Node::Context(path) => Some(Key::Context(path.clone())),
+        Node::Argument(path) => Some(Key::Argument(path.clone())),
         _ => None,
     }
 }
@@ -223,7 +225,7 @@ fn domain(index: usize, key: &Key, logic: &Logic, known: KnownFacts<'_>) -> Vec<
                 _ => {}
             }
         }
-        Key::Variable(_) => {}
+        Key::Variable(_) | Key::Argument(_) => {}
     }
     let mut compared = Vec::new();
     collect(index, logic, &mut compared);

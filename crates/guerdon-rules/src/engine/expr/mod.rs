@@ -41,6 +41,8 @@ pub(crate) struct ExprFacts<'a> {
     unit: Option<&'a str>,
     percent_off: Option<f64>,
     named: &'a [f64],
+    /// The arguments of a tool call.
+    arguments: Option<&'a Context>,
 }
 
 impl<'a> ExprFacts<'a> {
@@ -54,6 +56,7 @@ impl<'a> ExprFacts<'a> {
             unit: None,
             percent_off: None,
             named: &[],
+            arguments: None,
         }
     }
 
@@ -70,6 +73,11 @@ impl<'a> ExprFacts<'a> {
             percent_off: capture.percent_off(),
             ..self
         }
+    }
+
+    /// Adds the arguments of a tool call.
+    pub(crate) const fn with_arguments(self, arguments: &'a Context) -> Self {
+        Self { arguments: Some(arguments), ..self }
     }
 
     /// Adds the values of the rule's own names, in the order of the names.
@@ -126,6 +134,18 @@ impl Expr {
         self.uses
     }
 
+    /// Returns true if the expression is about each match, and not only about the context.
+    pub(crate) const fn is_on_matches(&self) -> bool {
+        self.uses.capture || self.uses.arguments
+    }
+
+    /// The arguments of a tool call that the expression reads.
+    pub(crate) fn arguments(&self) -> Vec<&[String]> {
+        let mut paths = Vec::new();
+        arguments_of(&self.root, &mut paths);
+        paths
+    }
+
     pub(crate) fn truth(&self, facts: ExprFacts<'_>) -> Truth {
         if let Some(truth) = quick(&self.root, facts) {
             return truth.into();
@@ -170,6 +190,19 @@ impl ExprValue {
 
 fn name(path: &[String]) -> String {
     format!("context.{}", path.join("."))
+}
+
+/// Collects the arguments that a node reads.
+fn arguments_of<'n>(node: &'n Node, paths: &mut Vec<&'n [String]>) {
+    match node {
+        Node::Argument(path) => paths.push(path),
+        Node::List(items) | Node::Call(_, items) => {
+            items.iter().for_each(|item| arguments_of(item, paths));
+        }
+        Node::Not(inner) | Node::Negate(inner) => arguments_of(inner, paths),
+        Node::Binary(_, sides) => sides.iter().for_each(|side| arguments_of(side, paths)),
+        Node::Literal(_) | Node::Variable(_) | Node::Context(_) | Node::Has(_) => {}
+    }
 }
 
 /// Evaluates comparisons of plain numbers, which most expressions are. Returns nothing for other
@@ -232,6 +265,12 @@ fn eval(node: &Node, facts: ExprFacts<'_>) -> Result<ExprValue, String> {
             Some(json) => ExprValue::of(json, path),
             None => Err(format!("{} is missing", name(path))),
         },
+        Node::Argument(path) => {
+            match facts.arguments.and_then(|arguments| lookup(arguments, path)) {
+                Some(json) => ExprValue::of(json, path),
+                None => Err(format!("arguments.{} is missing", path.join("."))),
+            }
+        }
         Node::Has(path) => Ok(ExprValue::Bool(lookup(facts.context, path).is_some())),
         Node::List(items) => items
             .iter()

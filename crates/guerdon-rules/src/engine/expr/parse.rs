@@ -20,6 +20,8 @@ pub(crate) struct Uses {
     pub(crate) unit: bool,
     /// Set if it uses `percent_off`, which needs the unit of a discount.
     pub(crate) percent_off: bool,
+    /// Set if it uses `arguments.…`, which need a tool call.
+    pub(crate) arguments: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -36,13 +38,14 @@ const SIGNS: [&str; 22] = [
 ];
 
 /// The names that errors list.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "value",
     "low",
     "high",
     "unit",
     "percent_off",
     "context.…",
+    "arguments.…",
     "has(…)",
     "min(…)",
     "max(…)",
@@ -250,6 +253,10 @@ impl Parser<'_> {
             let kind = self.fact(path, at)?;
             return Ok((Node::Context(split(path, at)?), kind));
         }
+        if let Some(path) = name.strip_prefix("arguments.") {
+            self.uses.arguments = true;
+            return Ok((Node::Argument(split(path, at)?), Type::Unknown));
+        }
         let function = match name {
             "true" => return Ok((Node::Literal(ExprValue::Bool(true)), Type::Bool)),
             "false" => return Ok((Node::Literal(ExprValue::Bool(false)), Type::Bool)),
@@ -267,7 +274,7 @@ impl Parser<'_> {
                 return Ok((Node::Variable(Variable::Unit), Type::Text));
             }
             "percent_off" => {
-                self.uses = Uses { capture: true, unit: true, percent_off: true };
+                self.uses = Uses { capture: true, unit: true, percent_off: true, ..self.uses };
                 return Ok((Node::Variable(Variable::PercentOff), Type::Number));
             }
             "has" => {

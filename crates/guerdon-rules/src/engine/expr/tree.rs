@@ -7,6 +7,8 @@ pub(super) enum Node {
     Variable(Variable),
     Context(Vec<String>),
     Has(Vec<String>),
+    /// An argument of a tool call.
+    Argument(Vec<String>),
     List(Vec<Self>),
     Not(Box<Self>),
     Negate(Box<Self>),

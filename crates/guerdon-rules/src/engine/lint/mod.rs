@@ -52,6 +52,7 @@ fn fact_of(rule: &Rule) -> Option<String> {
     let relation = || match &rule.test {
         Predicate::Prices { must, .. } => in_expression(&must.value),
         Predicate::LanguageMix { language: None, .. } => Some("language".to_owned()),
+        Predicate::State(check) => Some(check.actual.join(".")),
         _ => None,
     };
     let when = rule.when.first().map(|condition| condition.path.join("."));

@@ -11,6 +11,11 @@ pub(super) fn least_bytes(hir: &Hir) -> usize {
     states(hir).saturating_mul(STATE_BYTES)
 }
 
+/// A lower bound of the number of states of a regex as it is written; `None` if it is none.
+pub(crate) fn written_states(pattern: &str) -> Option<usize> {
+    regex_syntax::parse(pattern).ok().map(|hir| states(&hir))
+}
+
 fn states(hir: &Hir) -> usize {
     match hir.kind() {
         HirKind::Empty => 0,

@@ -29,6 +29,7 @@ use regex_syntax::hir::Hir;
 pub(crate) use atoms::{Needle, RequiredLiteral};
 pub(crate) use budget::{CompileBudget, MAX_TOTAL_BYTES};
 use error::PatternError;
+pub(crate) use estimate::written_states as states;
 use gate::CountedClass;
 pub(crate) use gate::Gate;
 pub(crate) use register::PatternRegistry;

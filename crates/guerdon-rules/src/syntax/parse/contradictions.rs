@@ -29,13 +29,13 @@ impl Reader<'_> {
         let Some(span) = node.map(|node| node.span.clone()) else { return };
         match (min, max) {
             (Some(min), Some(max)) if min > max => {
-                let message = format!("no length is at least {min} and at most {max}");
+                let message = format!("no number is at least {min} and at most {max}");
                 let help = format!("exchange them: {{ min: {max}, max: {min} }}");
                 self.contradiction(&span, message, "so every turn hits", help);
             }
             (Some(0), None) => {
-                let message = "no turn is shorter than 0".to_owned();
-                let help = "write `min: 1` to find empty turns".to_owned();
+                let message = "nothing is less than 0".to_owned();
+                let help = "write `min: 1`, or a greater number".to_owned();
                 self.contradiction(&span, message, "so no turn hits", help);
             }
             _ => {}

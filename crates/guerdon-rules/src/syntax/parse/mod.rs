@@ -4,12 +4,13 @@
 mod contradictions;
 mod head;
 pub(crate) mod predicate;
+pub(crate) mod tools;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use guerdon_text::{Finding, nearest};
-use guerdon_types::{Context, Message, Role};
+use guerdon_types::{Context, Message, Role, ToolCall};
 use serde_json::Value as Json;
 
 use crate::syntax::codes::PackCode;
@@ -36,8 +37,9 @@ pub(crate) const RULE_KEYS: &[&str] = &[
 ];
 pub(crate) const ON_KEYS: &[&str] = &["role", "turn"];
 pub(crate) const EXAMPLES_KEYS: &[&str] = &["hits", "misses"];
-pub(crate) const EXAMPLE_KEYS: &[&str] = &["text", "context", "before"];
-pub(crate) const MESSAGE_KEYS: &[&str] = &["role", "content"];
+pub(crate) const EXAMPLE_KEYS: &[&str] = &["text", "context", "before", "tool_calls", "tools"];
+pub(crate) const MESSAGE_KEYS: &[&str] = &["role", "content", "tool_calls"];
+pub(crate) const CALL_KEYS: &[&str] = &["name", "arguments"];
 pub(crate) const ROLES: [(&str, Role); 4] = [
     ("assistant", Role::Assistant),
     ("user", Role::User),
@@ -245,6 +247,13 @@ impl Reader<'_> {
         }
         let expires = fields.get("expires").and_then(|node| self.date(node));
         let on = fields.get("on").map_or(Some(ASSISTANT), |node| self.on(node));
+        if let (Some(node), Some(on), Some(test)) = (fields.get("on"), on, &test)
+            && on.role != Role::Assistant
+            && test.reads_calls()
+        {
+            let message = "only the assistant calls tools";
+            self.bad(&node.span, message, "leave `role` out, or write `role: assistant`");
+        }
         let (hits, misses) =
             fields.get("examples").map(|node| self.examples(node)).unwrap_or_default();
         Some(Rule {
@@ -380,7 +389,7 @@ impl Reader<'_> {
         Some(Condition { path: path.split('.').map(str::to_owned).collect(), values })
     }
 
-    fn scalar(&mut self, node: &WithSpan<Yaml>) -> Option<Json> {
+    pub(super) fn scalar(&mut self, node: &WithSpan<Yaml>) -> Option<Json> {
         match &node.value {
             Yaml::Text(text) => Some(Json::from(text.as_str())),
             Yaml::Number(value) => Some(Json::from(*value)),
@@ -488,6 +497,8 @@ impl Reader<'_> {
                 text,
                 context: Context::new(),
                 before: Vec::new(),
+                tool_calls: Vec::new(),
+                tools: Vec::new(),
                 is_sound: true,
             });
         }
@@ -502,8 +513,14 @@ impl Reader<'_> {
             return None;
         }
         let fields = self.fields(node, "an example", EXAMPLE_KEYS)?;
-        let node = self.need(fields, "text", "the example", &span)?;
-        let text = self.text(node)?;
+        // A turn that only calls tools has no text.
+        let (place, text) = match (fields.get("text"), fields.get("tool_calls")) {
+            (None, Some(calls)) => (calls.span.clone(), String::new()),
+            _ => {
+                let node = self.need(fields, "text", "the example", &span)?;
+                (node.span.clone(), self.text(node)?)
+            }
+        };
         let found = self.findings.len();
         let context =
             fields.get("context").map_or_else(Context::new, |node| match json(&node.value) {
@@ -516,16 +533,43 @@ impl Reader<'_> {
         let is_sound = self.findings.len() == found;
         let before = fields.get("before").map_or(&[][..], |node| self.list(node));
         let before = before.iter().filter_map(|node| self.message(node, &span)).collect();
-        Some(RuleExample { span: node.span.clone(), text, context, before, is_sound })
+        let tool_calls = fields.get("tool_calls").map_or_else(Vec::new, |node| self.calls(node));
+        let tools = match fields.get("tools").map(|node| tools::json_of(&node.value)) {
+            Some(Json::Array(tools)) => tools,
+            _ => Vec::new(),
+        };
+        let span = place;
+        Some(RuleExample { span, text, context, before, tool_calls, tools, is_sound })
+    }
+
+    /// Reads the tool calls of an example.
+    fn calls(&mut self, node: &WithSpan<Yaml>) -> Vec<ToolCall> {
+        self.list(node).iter().filter_map(|node| self.call(node)).collect()
+    }
+
+    fn call(&mut self, node: &WithSpan<Yaml>) -> Option<ToolCall> {
+        let fields = self.fields(node, "a tool call", CALL_KEYS)?;
+        let name = self.need(fields, "name", "the tool call", &node.span)?;
+        let name = self.text(name)?;
+        // A text stands for itself, so that an example can have arguments that are not JSON.
+        let arguments = match fields.get("arguments").map(|node| &node.value) {
+            Some(Yaml::Text(text)) => text.clone(),
+            Some(value) => tools::json_of(value).to_string(),
+            None => String::new(),
+        };
+        Some(ToolCall { id: None, name, arguments })
     }
 
     fn message(&mut self, node: &WithSpan<Yaml>, at: &Range<usize>) -> Option<Message> {
         let fields = self.fields(node, "a message", MESSAGE_KEYS)?;
         let role =
             self.need(fields, "role", "the message", at).and_then(|node| self.choice(node, &ROLES));
-        let content =
-            self.need(fields, "content", "the message", at).and_then(|node| self.text(node));
-        Some(Message::new(role?, content?))
+        let tool_calls = fields.get("tool_calls").map_or_else(Vec::new, |node| self.calls(node));
+        let content = match fields.get("content") {
+            None if !tool_calls.is_empty() => Some(String::new()),
+            _ => self.need(fields, "content", "the message", at).and_then(|node| self.text(node)),
+        };
+        Some(Message { tool_calls, ..Message::new(role?, content?) })
     }
 }
 

@@ -15,8 +15,21 @@ use crate::syntax::yaml::{WithSpan, Yaml};
 use crate::text::speech::{SpeechAct, SpeechActs};
 
 pub(crate) const MATCH_KEYS: &[&str] = &[
-    "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
-    "unless", "count", "checksum",
+    "any_of",
+    "regex",
+    "number",
+    "tool_call",
+    "all",
+    "any",
+    "not",
+    "fold",
+    "word",
+    "near",
+    "not_near",
+    "within",
+    "unless",
+    "count",
+    "checksum",
 ];
 pub(crate) const NEAR_KEYS: &[&str] = &["near", "not_near", "within"];
 pub(crate) const NUMBER_KEYS: &[&str] = &["unit", "near", "not_near", "within"];
@@ -29,6 +42,9 @@ pub(crate) const CHECK_KEYS: &[&str] = &[
     "prices",
     "arithmetic",
     "unsupported_numbers",
+    "tool_calls",
+    "json_schema",
+    "state",
 ];
 pub(crate) const LENGTH_KEYS: &[&str] = &["min", "max", "of"];
 pub(crate) const PRICES_KEYS: &[&str] = &["names", "unit", "must"];
@@ -42,14 +58,14 @@ pub(crate) const FITTING: [(&str, &[&str]); 8] = [
     ("fold", &["any_of", "regex"]),
     ("word", &["any_of"]),
     ("checksum", &["regex"]),
-    ("count", &["any_of", "regex", "number", "all", "any"]),
+    ("count", &["any_of", "regex", "number", "tool_call", "all", "any"]),
     ("unless", &["any_of", "regex", "number", "all", "any"]),
     ("near", &["any_of", "regex"]),
     ("not_near", &["any_of", "regex"]),
     ("within", &["any_of", "regex"]),
 ];
 /// The alternative keys of `match`; exactly one must be present.
-pub(crate) const KINDS: [&str; 6] = ["any_of", "regex", "number", "all", "any", "not"];
+pub(crate) const KINDS: [&str; 7] = ["any_of", "regex", "number", "tool_call", "all", "any", "not"];
 const MAX_DEPTH: usize = 8;
 
 /// The position of a `match` within others.
@@ -167,6 +183,7 @@ impl Reader<'_> {
                 let numbers = self.numbers(value, span)?;
                 Some(Predicate::Number { numbers, unless, count })
             }
+            "tool_call" => self.tool_call(value, count),
             // A match that is suppressed must not make `not` true, so nothing is inherited.
             "not" => {
                 let inner = Nesting { unless: SpeechActs::default(), ..inner };
@@ -276,6 +293,9 @@ impl Reader<'_> {
             "prices" => self.prices(value, &span),
             "arithmetic" => self.arithmetic(value),
             "unsupported_numbers" => self.unsupported(value),
+            "tool_calls" => self.tool_calls(value, &span),
+            "json_schema" => self.json_schema(value, &span),
+            "state" => self.state(value, &span),
             _ => {
                 if entry(value, "language").is_none() {
                     self.known_fact("language", &span, "context.");

@@ -78,6 +78,32 @@ fn of_types() -> Vec<(&'static str, Json)> {
         ("Number", json!({ "dependencies": near })),
         ("Check", json!({ "oneOf": one_of(CHECK_KEYS) })),
         ("Length", json!({ "anyOf": one_of(&["min", "max"]) })),
+        ("ToolCall", json!({ "not": { "required": ["name", "not_name"] } })),
+        (
+            "ToolCalls",
+            json!({
+                "oneOf": [
+                    { "required": ["order"] },
+                    { "required": ["declared"] },
+                    { "anyOf": one_of(&["min", "max"]) },
+                ],
+                "allOf": [
+                    excluding(&json!({ "required": ["order"] }), &["name"]),
+                    excluding(&json!({ "required": ["declared"] }), &["name"]),
+                ],
+            }),
+        ),
+        (
+            "JsonSchemaCheck",
+            json!({
+                "allOf": [{
+                    "if": { "not": has("of", &json!("arguments")) },
+                    "then": { "properties": { "name": false } },
+                }],
+            }),
+        ),
+        ("FullExample", json!({ "anyOf": one_of(&["text", "tool_calls"]) })),
+        ("Message", json!({ "anyOf": one_of(&["content", "tool_calls"]) })),
         (
             "Repetition",
             json!({
@@ -109,6 +135,8 @@ fn of_keys() -> Vec<(&'static str, &'static str, Json)> {
     let facts = json!({ "propertyNames": { "pattern": r"^[^.]+(\.[^.]+)*$" } });
     let mut all = vec![
         ("Rule", "when", json!({ "propertyNames": { "pattern": r"^context\.[^.]+(\.[^.]+)*$" } })),
+        ("ToolCalls", "declared", json!({ "const": true })),
+        ("ToolCall", "arguments", json!({ "propertyNames": { "pattern": r"^[^.]+(\.[^.]+)*$" } })),
         (
             "Prices",
             "names",

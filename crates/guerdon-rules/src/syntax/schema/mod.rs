@@ -136,8 +136,8 @@ shapes! {
         r#match: Option<Match>,
         /// A property of the text to measure.
         check: Option<Check>,
-        /// An expression over `value`, `low`, `high`, `unit`, `percent_off` and `context.*`, such
-        /// as `value > context.target_price`.
+        /// An expression over `value`, `low`, `high`, `unit`, `percent_off`, `arguments.*` of a tool
+        /// call and `context.*`, such as `value > context.target_price`.
         r#where: Option<String>,
         /// A hit forbids a reward above the fusion's floor.
         veto: Option<bool>,
@@ -158,7 +158,7 @@ shapes! {
         turn: Option<Turn>,
     }
 
-    /// A pattern. Exactly one of any_of, regex, number, all, any, not.
+    /// A pattern. Exactly one of any_of, regex, number, tool_call, all, any, not.
     struct Match {
         /// Any of these words.
         #[schemars(length(min = 1))]
@@ -168,6 +168,8 @@ shapes! {
         regex: Option<String>,
         /// A number with a unit; its value goes to `where`.
         number: Option<Number>,
+        /// A call of a tool. `where` compares its arguments: `arguments.price > 500`.
+        tool_call: Option<ToolCall>,
         /// All of these.
         #[schemars(length(min = 1))]
         all: Option<Vec<Match>>,
@@ -230,6 +232,62 @@ shapes! {
         arithmetic: Option<Arithmetic>,
         /// Hits numbers that occur neither earlier in the dialogue nor in the context.
         unsupported_numbers: Option<UnsupportedNumbers>,
+        /// Hits tool calls in a wrong order, too many or too few of them, or undeclared ones.
+        tool_calls: Option<ToolCalls>,
+        /// Hits a reply, or the arguments of tool calls, that a JSON Schema does not allow.
+        json_schema: Option<JsonSchemaCheck>,
+        /// Hits if the state of the environment is not the expected one.
+        state: Option<State>,
+    }
+
+    /// A call of a tool by the assistant.
+    struct ToolCall {
+        /// The tool, or one of several. None: any tool.
+        name: Option<OneOrSeveral<String>>,
+        /// Any tool but these.
+        not_name: Option<OneOrSeveral<String>>,
+        /// Values that arguments must have, by their path: `room.type: suite`, or a list of values.
+        arguments: Option<BTreeMap<String, OneOrSeveral<Scalar>>>,
+    }
+
+    /// Tool calls of the messages under `on`: one of `order`, a number, or `declared`.
+    struct ToolCalls {
+        /// Each of these tools may be called only after the one before it was called.
+        #[schemars(length(min = 2))]
+        order: Option<Vec<String>>,
+        /// The tools whose calls are counted. None: all tools.
+        name: Option<OneOrSeveral<String>>,
+        /// The least number of calls.
+        #[schemars(range(max = 1_000_000))]
+        min: Option<u32>,
+        /// The greatest number of calls.
+        #[schemars(range(max = 1_000_000))]
+        max: Option<u32>,
+        /// Calls must be of tools that the rollout declares, with arguments that fit their schemas.
+        declared: Option<bool>,
+    }
+
+    /// A JSON Schema that must hold.
+    struct JsonSchemaCheck {
+        /// The reply, or the arguments of tool calls. Default: reply.
+        of: Option<SchemaOf>,
+        /// The tools whose arguments are checked. None: all tools.
+        name: Option<OneOrSeveral<String>>,
+        /// The schema (draft 2020-12, unless `$schema` says otherwise), without references to
+        /// other documents.
+        schema: SchemaDocument,
+    }
+
+    /// Two states in the context, which must agree.
+    struct State {
+        /// The state after the dialogue: `context.KEY`.
+        #[schemars(regex(pattern = r"^context\.[^.]+(\.[^.]+)*$"))]
+        actual: String,
+        /// The expected state.
+        #[schemars(regex(pattern = r"^context\.[^.]+(\.[^.]+)*$"))]
+        expected: String,
+        /// `contains` (the default): the actual state may have more keys. `equal`: it may not.
+        compare: Option<StateComparison>,
     }
 
     /// Hits a turn shorter than `min` or longer than `max`.
@@ -314,21 +372,47 @@ shapes! {
 
     /// An example with its facts.
     struct FullExample {
-        /// The text that the rule looks at.
-        text: String,
+        /// The text that the rule looks at. It may be left out next to `tool_calls`.
+        text: Option<String>,
         /// Context values.
         context: Option<BTreeMap<String, Json>>,
         /// Messages before it, oldest first.
         before: Option<Vec<Message>>,
+        /// Tool calls of the turn.
+        tool_calls: Option<Vec<ExampleCall>>,
+        /// The tools that the rollout declares.
+        tools: Option<Vec<Json>>,
     }
 
     /// A message.
     struct Message {
         /// The role of the speaker.
         role: Role,
-        /// The text of the message.
-        content: String,
+        /// The text of the message. It may be left out next to `tool_calls`.
+        content: Option<String>,
+        /// Tool calls of the message.
+        tool_calls: Option<Vec<ExampleCall>>,
     }
+
+    /// A tool call of an example.
+    struct ExampleCall {
+        /// The tool.
+        name: String,
+        /// The arguments; a text stands for itself, such as broken JSON.
+        arguments: Option<Json>,
+    }
+
+    /// `reply` or `arguments`.
+    #[schemars(rename_all = "snake_case")]
+    enum SchemaOf { Reply, Arguments }
+
+    /// `contains` or `equal`.
+    #[schemars(rename_all = "snake_case")]
+    enum StateComparison { Contains, Equal }
+
+    /// A JSON Schema.
+    #[schemars(untagged)]
+    enum SchemaDocument { Bool(bool), Object(BTreeMap<String, Json>) }
 
     /// `whole`.
     #[schemars(rename_all = "snake_case")]
@@ -385,7 +469,7 @@ shapes! {
 
     /// The type of a fact.
     #[schemars(rename_all = "snake_case")]
-    enum FactTypeName { Number, Text, Boolean, List }
+    enum FactTypeName { Number, Text, Boolean, List, Object }
 
     /// A single value.
     #[schemars(untagged)]
@@ -423,7 +507,7 @@ enum OneOrMany<T> {
 mod tests {
     use super::*;
     use crate::syntax::parse;
-    use crate::syntax::parse::predicate;
+    use crate::syntax::parse::{predicate, tools};
 
     #[test]
     fn the_schema_and_the_parser_have_the_same_keys() {
@@ -451,6 +535,11 @@ mod tests {
             ("Prices", predicate::PRICES_KEYS),
             ("Arithmetic", predicate::ARITHMETIC_KEYS),
             ("UnsupportedNumbers", predicate::UNSUPPORTED_KEYS),
+            ("ToolCall", tools::TOOL_CALL_KEYS),
+            ("ToolCalls", tools::TOOL_CALLS_KEYS),
+            ("JsonSchemaCheck", tools::JSON_SCHEMA_KEYS),
+            ("State", tools::STATE_KEYS),
+            ("ExampleCall", parse::CALL_KEYS),
         ] {
             let mut known = known.to_vec();
             known.sort_unstable();
