@@ -56,7 +56,7 @@ mod work_threads;
 
 pub use admission::{
     AddressState, AddressStatus, Admission, AdmissionLimits, AdmissionPermit, AdmissionStatus,
-    Demand, Flow, LoadSignal, ProbeResult, Refusal,
+    Demand, Flow, LoadSignal, ProbeResult, Refusal, TokenEstimate,
 };
 pub use coordinate::{
     BudgetRefusal, Claim, Coordinator, CoordinatorError, InProcess, Lease, QuotaGrant,

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_queue::{Demand, QueuePosition};
+use guerdon_queue::{Demand, QueuePosition, TokenEstimate};
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
@@ -29,6 +29,7 @@ use crate::call::judge_client::JudgeClient;
 use crate::call::patience::Patience;
 use crate::call::reading::unusable;
 use crate::call::ticket::{Ticket, TicketAnswer, gave_up_waiting};
+use crate::call::token_estimate::PromptSize;
 use crate::call::wire::{Completion, RequestFeatures};
 use crate::store::audit::AttemptNotes;
 use crate::store::event::CallOutcome;
@@ -184,14 +185,16 @@ impl JudgeClient {
         patience: &Patience,
         progress: &Progress,
     ) -> Demand {
-        let prompt = self.estimate.prompt(&question.messages);
-        let completion = if self.counting.max_tokens {
-            u64::from(progress.max_tokens)
-        } else {
-            self.estimate.completion(progress.max_tokens)
+        let (size, max_tokens) = (PromptSize::of(&question.messages), progress.max_tokens);
+        let (estimate, whole_room) = (Arc::clone(&self.estimate), self.counting.max_tokens);
+        let tokens = move || {
+            let completion =
+                if whole_room { u64::from(max_tokens) } else { estimate.completion(max_tokens) };
+            estimate.prompt(size).saturating_add(completion)
         };
         Demand {
-            tokens: prompt.saturating_add(completion),
+            tokens: tokens(),
+            estimate: Some(TokenEstimate::new(tokens)),
             flow: patience.flow.clone(),
             deadline: patience.deadline,
             position: progress.position,

@@ -30,7 +30,7 @@ pub(crate) struct JudgeClient {
     pub(crate) has_fallback: bool,
     pub(crate) prices: TokenPrices,
     pub(crate) counting: TokenCounting,
-    pub(crate) estimate: TokenEstimator,
+    pub(crate) estimate: Arc<TokenEstimator>,
     pub(crate) hedge: Hedge,
     pub(crate) budget: SpendingBudget,
     pub(crate) audit: Option<AuditLog>,

@@ -16,10 +16,8 @@ pub(crate) struct TokenEstimator(Mutex<TokenSums>);
 
 #[derive(Debug, Clone, Copy)]
 struct TokenSums {
-    /// Ratio of counted to estimated prompt tokens.
-    ratio: f64,
-    /// Mean number of tokens of an answer.
-    completion: Option<f64>,
+    /// `None` before the first count.
+    means: Option<TokenMeans>,
     /// The greatest ratio of counted to estimated prompt tokens; at least 1.
     most_ratio: f64,
     /// The greatest ratio of an answer's tokens to its limit; at least 1. Some endpoints ignore the
@@ -27,19 +25,30 @@ struct TokenSums {
     overrun: f64,
 }
 
+/// Running means of the counts.
+#[derive(Debug, Clone, Copy)]
+struct TokenMeans {
+    /// Ratio of counted to estimated prompt tokens.
+    ratio: f64,
+    /// Tokens of an answer.
+    completion: f64,
+    /// Difference between the tokens of a call and their estimate, without its sign.
+    deviation: f64,
+}
+
 impl TokenEstimator {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(TokenSums { ratio: 1.0, completion: None, most_ratio: 1.0, overrun: 1.0 }))
+        Self(Mutex::new(TokenSums { means: None, most_ratio: 1.0, overrun: 1.0 }))
     }
 
-    /// Estimated tokens of the prompt.
+    /// Estimated tokens of a prompt of this size.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a small positive count"
     )]
-    pub(crate) fn prompt(&self, messages: &[ChatMessage]) -> u64 {
-        (by_characters(messages) * self.lookup().ratio).ceil() as u64
+    pub(crate) fn prompt(&self, size: PromptSize) -> u64 {
+        (size.0 * self.lookup().means.map_or(1.0, |means| means.ratio)).ceil() as u64
     }
 
     /// The most tokens of the prompt, as far as earlier counts tell.
@@ -62,17 +71,17 @@ impl TokenEstimator {
         (f64::from(max_tokens) * self.lookup().overrun).ceil() as u64
     }
 
-    /// Estimated tokens of the answer: 1.5 times the mean plus 16, at most `max_tokens`.
-    /// `max_tokens` before the first count.
+    /// Estimated tokens of the answer: the mean and two mean deviations of a call, at most
+    /// `max_tokens`. `max_tokens` before the first count.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a small positive count"
     )]
     pub(crate) fn completion(&self, max_tokens: u32) -> u64 {
-        self.lookup()
-            .completion
-            .map_or(u64::from(max_tokens), |mean| ((mean * 1.5) as u64 + 16).min(max_tokens.into()))
+        let likely = |means: TokenMeans| (means.completion + 2.0 * means.deviation).ceil() as u64;
+        let most = u64::from(max_tokens);
+        self.lookup().means.map_or(most, |means| likely(means).min(most))
     }
 
     /// Updates the means with the counts of one reply to a request with this limit.
@@ -82,18 +91,35 @@ impl TokenEstimator {
             return;
         }
         let mut sums = self.0.lock();
-        let ratio = reply.prompt_tokens as f64 / by_characters(messages).max(1.0);
-        let ratio = ratio.clamp(0.1, 10.0);
-        sums.ratio += EWMA * (ratio - sums.ratio);
+        let size = by_characters(messages).max(1.0);
+        let ratio = (reply.prompt_tokens as f64 / size).clamp(0.1, 10.0);
         sums.most_ratio = sums.most_ratio.max(ratio);
         let completion = reply.completion_tokens as f64;
         sums.overrun = sums.overrun.max(completion / f64::from(max_tokens.max(1)));
-        sums.completion =
-            Some(sums.completion.map_or(completion, |mean| mean + EWMA * (completion - mean)));
+        match &mut sums.means {
+            None => sums.means = Some(TokenMeans { ratio, completion, deviation: 0.0 }),
+            Some(means) => {
+                let expected = size * means.ratio + means.completion;
+                let off = (size * ratio + completion - expected).abs();
+                means.deviation += EWMA * (off - means.deviation);
+                means.ratio += EWMA * (ratio - means.ratio);
+                means.completion += EWMA * (completion - means.completion);
+            }
+        }
     }
 
     fn lookup(&self) -> TokenSums {
         *self.0.lock()
+    }
+}
+
+/// The size of a prompt by its characters, before it is corrected by the endpoint's counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PromptSize(f64);
+
+impl PromptSize {
+    pub(crate) fn of(messages: &[ChatMessage]) -> Self {
+        Self(by_characters(messages))
     }
 }
 
@@ -125,12 +151,25 @@ mod tests {
             estimate.update(&messages, 512, &counted(300, 60));
         }
         assert!(
-            (295..=305).contains(&estimate.prompt(&messages)),
+            (295..=305).contains(&estimate.prompt(PromptSize::of(&messages))),
             "{}",
-            estimate.prompt(&messages)
+            estimate.prompt(PromptSize::of(&messages))
         );
-        assert_eq!(estimate.completion(512), 106);
+        assert_eq!(estimate.completion(512), 60);
         assert_eq!(estimate.completion(50), 50);
+    }
+
+    #[test]
+    fn calls_of_different_sizes_are_estimated_with_a_margin() {
+        let estimate = TokenEstimator::new();
+        let messages = user_message(&"word ".repeat(240));
+        let counts: Vec<u64> = (0..200).map(|call| 30 + call * 37 % 61).collect();
+        for completion in &counts {
+            estimate.update(&messages, 512, &counted(300, *completion));
+        }
+        let likely = estimate.completion(512);
+        let below = counts.iter().filter(|count| **count <= likely).count();
+        assert!(below * 10 >= counts.len() * 9 && likely <= 106, "{likely} covers {below} of 200");
     }
 
     fn counted(prompt_tokens: u64, completion_tokens: u64) -> Completion {
@@ -149,8 +188,9 @@ mod tests {
     #[test]
     fn counts_of_zero_are_ignored() {
         let estimate = TokenEstimator::new();
-        let before = estimate.prompt(&user_message("hello"));
+        let size = PromptSize::of(&user_message("hello"));
+        let before = estimate.prompt(size);
         estimate.update(&user_message("hello"), 512, &counted(0, 0));
-        assert_eq!(estimate.prompt(&user_message("hello")), before);
+        assert_eq!(estimate.prompt(size), before);
     }
 }

@@ -96,7 +96,7 @@ impl Endpoint {
             tasks: services.tasks.clone(),
             prices: config.prices,
             counting: config.token_counting,
-            estimate: TokenEstimator::new(),
+            estimate: Arc::new(TokenEstimator::new()),
             hedge: Hedge::new(config.hedge.get()),
             budget: SpendingBudget::open(&config.budget, &config.model, store.clone())?,
             audit,

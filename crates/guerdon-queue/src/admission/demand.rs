@@ -1,5 +1,6 @@
 //! The configured limits of an address, and the demands, refusals and results of its requests.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,11 +47,36 @@ impl Flow {
     }
 }
 
+/// An estimate of a request's tokens that may change while the request waits.
+#[derive(Clone)]
+pub struct TokenEstimate(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl TokenEstimate {
+    /// The estimate that `current` returns. It is called with the queue locked, so it must be quick
+    /// and must not use the queue.
+    pub fn new(current: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(current))
+    }
+
+    pub(super) fn current(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for TokenEstimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenEstimate").field(&self.current()).finish()
+    }
+}
+
 /// The resources that a request needs.
 #[derive(Debug, Clone)]
 pub struct Demand {
     /// An estimate of its tokens, settled afterwards.
     pub tokens: u64,
+    /// The estimate by which it is admitted after a wait, instead of `tokens`. Requests that joined
+    /// a long queue before the first reply would otherwise all reserve what was assumed then.
+    pub estimate: Option<TokenEstimate>,
     /// Its flow.
     pub flow: Flow,
     /// The time after which its result is useless.
@@ -70,7 +96,8 @@ impl Demand {
     /// probes.
     #[must_use]
     pub const fn new(tokens: u64, flow: Flow) -> Self {
-        Self { tokens, flow, deadline: None, position: None, avoid: None, probes: 3 }
+        let (estimate, deadline, position, avoid) = (None, None, None, None);
+        Self { tokens, estimate, flow, deadline, position, avoid, probes: 3 }
     }
 }
 

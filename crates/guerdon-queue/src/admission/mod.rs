@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 pub use self::demand::{
     AddressState, AddressStatus, AdmissionLimits, AdmissionStatus, Demand, Flow, LoadSignal,
-    ProbeResult, Refusal,
+    ProbeResult, Refusal, TokenEstimate,
 };
 use self::state::{AdmissionState, Grant, Wakeup};
 use crate::fair::QueuePosition;

@@ -119,6 +119,7 @@ impl<R> AdmissionState<R> {
         let waiter = Waiter {
             client: demand.flow.client,
             tokens: demand.tokens,
+            estimate: demand.estimate.clone(),
             deadline: demand.deadline,
             avoid: demand.avoid,
             probes: demand.probes,
@@ -223,7 +224,7 @@ impl<R> AdmissionState<R> {
         self.refuse_unserved(now, &mut wakeup);
         let mut passed = Vec::new();
         while let Some((position, waiter)) = self.waiters.first_not_avoiding(&passed) {
-            let (tokens, avoid) = (waiter.tokens, waiter.avoid);
+            let (tokens, avoid) = (waiter.current_tokens(), waiter.avoid);
             match self.place(position, tokens, avoid, now) {
                 Placement::Granted(grant) => {
                     if let Some(waiter) = self.waiters.remove(position) {

@@ -407,3 +407,29 @@ proptest! {
         });
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_request_reserves_what_is_estimated_when_it_is_admitted() {
+    let admission = one(AdmissionLimits { tokens: Some(1000), ..limits() });
+    let current = Arc::new(std::sync::atomic::AtomicU64::new(500));
+    let demand = || {
+        let current = Arc::clone(&current);
+        let now = move || current.load(std::sync::atomic::Ordering::Relaxed);
+        Demand { estimate: Some(TokenEstimate::new(now)), ..demand(500) }
+    };
+    let first = admission.enter(demand()).await.unwrap();
+    let second = admission.enter(demand()).await.unwrap();
+    let enter = || tokio::time::timeout(Duration::from_secs(1), admission.enter(demand()));
+    let waiting = join_all((0..9).map(|_| enter()));
+    let replies = async {
+        // The first reply shows that a request uses 100.
+        tokio::task::yield_now().await;
+        current.store(100, std::sync::atomic::Ordering::Relaxed);
+        for permit in [first, second] {
+            permit.settle(Some(100), LoadSignal::Accepted, Duration::ZERO);
+        }
+    };
+    let (admitted, ()) = tokio::join!(waiting, replies);
+    let admitted = admitted.iter().filter(|permit| permit.is_ok()).count();
+    assert_eq!(admitted, 8, "1,000 tokens are two settled requests and eight of 100 each");
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::demand::TokenEstimate;
 use crate::fair::{FairQueue, FlowShares, QueuePosition};
 
 /// A waiting request. `R` is the channel to its caller.
@@ -13,6 +14,8 @@ use crate::fair::{FairQueue, FlowShares, QueuePosition};
 pub(super) struct Waiter<R> {
     pub(super) client: u64,
     pub(super) tokens: u64,
+    /// The estimate by which it is admitted.
+    pub(super) estimate: Option<TokenEstimate>,
     pub(super) deadline: Option<Instant>,
     /// The address that it avoids.
     pub(super) avoid: Option<usize>,
@@ -21,6 +24,13 @@ pub(super) struct Waiter<R> {
     /// True if it has seen a failed probe.
     pub(super) saw_failure: bool,
     pub(super) reply: R,
+}
+
+impl<R> Waiter<R> {
+    /// The tokens that it needs, by the newest estimate.
+    pub(super) fn current_tokens(&self) -> u64 {
+        self.estimate.as_ref().map_or(self.tokens, TokenEstimate::current)
+    }
 }
 
 /// The waiting requests.
