@@ -126,6 +126,7 @@ pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionK
         probes: _,
         context: _,
         body: _,
+        is_fixed_work: _,
     } = &***rubric;
     // Before and turn are in the case's own hash; the secret must not be.
     let Case { digest: case, facts, before: _, turn: _, nonce: _, .. } = case;
@@ -329,7 +330,8 @@ mod tests {
         let facts = facts(serde_json::json!({"stage": "quote <x>"}));
         let sent = case(&SAID, &facts, |case| {
             let rendered =
-                JudgeQuestion { rubric: &rubric, order: &[0], sample: 0, case }.rendered().unwrap();
+                JudgeQuestion { rubric: &rubric, order: &[0], sample: 0, case }.unrendered();
+            let rendered = rendered.rendered_here().unwrap();
             let config =
                 EndpointConfig { seal: Seal::Never, ..EndpointConfig::new("http://h/v1", "m") };
             let strict = Capabilities::new(&config).now(false);

@@ -7,7 +7,7 @@ use guerdon_types::AbstainWhy;
 
 use crate::ask::answer::Failure;
 use crate::ask::case::{Case, TurnText};
-use crate::ask::render::{self, ChatMessage, RenderError};
+use crate::ask::render::{ChatMessage, RenderError, RenderInput};
 use crate::ask::reply::CriterionFinding;
 use crate::ask::schema::Schema;
 use crate::ask::verdict;
@@ -37,26 +37,56 @@ pub(crate) struct RenderedQuestion {
     pub(crate) turn: TurnText<'static>,
 }
 
+/// A question that owns its texts, to be rendered on any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct UnrenderedQuestion {
+    rubric: Arc<Rubric>,
+    order: Vec<usize>,
+    sample: u32,
+    input: RenderInput,
+    tag: String,
+    turn: TurnText<'static>,
+}
+
 impl JudgeQuestion<'_> {
-    pub(crate) fn rendered(&self) -> Result<RenderedQuestion, Failure> {
+    /// The same question with texts of its own.
+    pub(crate) fn unrendered(&self) -> UnrenderedQuestion {
         let Self { rubric, order, sample, case } = *self;
         let tag = case.nonce.tag(&case.turn);
-        let messages = render::messages(rubric, &asked(rubric, order), case, &tag).map_err(
-            |error| match error {
-                RenderError::MissingContext(keys) => {
-                    Failure::new(AbstainWhy::MissingContext, format!("needs {keys}"))
-                }
-                RenderError::Failed(detail) => Failure::new(AbstainWhy::Internal, detail),
-            },
-        )?;
-        Ok(RenderedQuestion {
+        UnrenderedQuestion {
             rubric: Arc::clone(rubric),
             order: order.to_vec(),
             sample,
-            messages,
+            input: RenderInput::new(rubric, order, case, &tag),
             tag,
             turn: case.turn.to_owned_text(),
+        }
+    }
+}
+
+impl UnrenderedQuestion {
+    /// Renders the messages, away from the async threads if their number of steps depends on the
+    /// dialogue or the context.
+    pub(crate) async fn rendered(self) -> Result<RenderedQuestion, Failure> {
+        if self.input.is_fixed_work() {
+            return self.rendered_here();
+        }
+        let rendered = tokio::task::spawn_blocking(|| self.rendered_here()).await;
+        rendered.unwrap_or_else(|_| {
+            Err(Failure::new(AbstainWhy::Internal, "rendering the prompt did not end"))
         })
+    }
+
+    /// Renders the messages on this thread.
+    pub(crate) fn rendered_here(self) -> Result<RenderedQuestion, Failure> {
+        let Self { rubric, order, sample, input, tag, turn } = self;
+        let messages = input.messages().map_err(|error| match error {
+            RenderError::MissingContext(needs) | RenderError::UnfitContext(needs) => {
+                Failure::new(AbstainWhy::MissingContext, format!("needs {needs}"))
+            }
+            RenderError::Failed(detail) => Failure::new(AbstainWhy::Internal, detail),
+        })?;
+        Ok(RenderedQuestion { rubric, order, sample, messages, tag, turn })
     }
 }
 

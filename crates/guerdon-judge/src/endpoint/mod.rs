@@ -236,7 +236,7 @@ impl Endpoint {
         if let Some(answer) = self.answers.get(&key).await {
             return self.hit(answer);
         }
-        let rendered = match question.rendered() {
+        let rendered = match question.unrendered().rendered().await {
             Ok(rendered) => Arc::new(rendered),
             Err(failure) => return unanswered(failure),
         };

@@ -6,7 +6,7 @@ use guerdon_types::Rollout;
 use crate::ask::case::{Case, RenderedDialogue};
 use crate::ask::expected;
 use crate::ask::nonce::Nonce;
-use crate::ask::render::{RenderError, add_instructions, messages};
+use crate::ask::render::{RenderError, RenderInput, add_instructions};
 use crate::ask::schema::Schema;
 use crate::rubric::prompts::Prompts;
 use crate::rubric::{Criterion, Reasoning, Scoring};
@@ -44,15 +44,17 @@ impl Prompts {
             let Some(case) = Case::new(&dialogue, rollout, turn, &nonce) else {
                 return Err(failed(format!("the dialogue has no message {turn}")));
             };
+            let order: Vec<usize> = (0..rubric.criteria.len()).collect();
             let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
             let tag = nonce.tag(&case.turn);
-            let mut sent =
-                messages(rubric, &criteria, &case, &tag).map_err(|error| match error {
-                    RenderError::MissingContext(keys) => {
-                        failed(format!("the rollout's context lacks {keys}"))
-                    }
-                    RenderError::Failed(detail) => failed(detail),
-                })?;
+            let input = RenderInput::new(rubric, &order, &case, &tag);
+            let mut sent = input.messages().map_err(|error| match error {
+                RenderError::MissingContext(keys) => {
+                    failed(format!("the rollout's context lacks {keys}"))
+                }
+                RenderError::UnfitContext(needs) => failed(format!("needs {needs}")),
+                RenderError::Failed(detail) => failed(detail),
+            })?;
             let (form, closing) =
                 match criteria.first().filter(|_| rubric.scoring == Scoring::Expected) {
                     Some(criterion) => (expected::form(criterion), expected::closing(&tag)),

@@ -1,7 +1,7 @@
 //! Codes of the diagnostics about judge prompts: `J0..` for errors, `J1..` for warnings.
 //!
 //! A code keeps its meaning across versions. `judge-prompts/README.md` lists them for authors. J018
-//! to J022, J102 and J103 are found by the checks for authors only, which a server does not run.
+//! to J023 and J102 to J104 are found by the checks for authors only, which a server does not run.
 
 use guerdon_text::Code;
 
@@ -52,9 +52,14 @@ pub(crate) const UNNAMED_FACT: Code = Code::error("J021");
 /// sent as text.
 pub(crate) const STRAY_TEXT: Code = Code::error("J022");
 
+/// A sentence or an anchor is blank, or two levels have the same anchor.
+pub(crate) const UNSAID: Code = Code::error("J023");
+
 /// A positive temperature with one sample keeps a verdict drawn at random.
 pub(crate) const RANDOM_VERDICT: Code = Code::warning("J101");
 /// A criterion joins two things.
 pub(crate) const COMPOUND: Code = Code::warning("J102");
 /// A criterion's sentence and its levels `yes` and `no` contradict each other.
 pub(crate) const POLARITY: Code = Code::warning("J103");
+/// A criterion that takes points states a virtue, or one that gives points a fault.
+pub(crate) const WRONG_KIND: Code = Code::warning("J104");

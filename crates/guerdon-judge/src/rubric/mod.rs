@@ -5,11 +5,13 @@
 
 mod asked;
 pub(crate) mod codes;
+mod growth;
 mod lint;
 pub(crate) mod order;
 pub(crate) mod parse;
 pub(crate) mod prompts;
 pub(crate) mod render_limits;
+pub(crate) mod sample_context;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod version;
@@ -153,6 +155,8 @@ pub(crate) struct Rubric {
     /// The context values that the body is shown.
     pub(crate) selection: ContextSelection,
     pub(crate) body: Environment<'static>,
+    /// Set if rendering takes as many steps for a long dialogue as for a short one.
+    pub(crate) is_fixed_work: bool,
 }
 
 /// The context values of a rollout that a body can read. It is shown no others, so that a value it

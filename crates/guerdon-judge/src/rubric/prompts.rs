@@ -8,11 +8,11 @@ use guerdon_text::{Finding, Report, SourceText};
 use serde::Serialize;
 
 use crate::rubric::asked;
-use crate::rubric::lint::{self, AuthoredBody, PartPlaces};
+use crate::rubric::lint::{self, AskedNumbers, AuthoredBody, PartPlaces};
 use crate::rubric::parse::FrontCheck;
 use crate::rubric::template::ShownParts;
 use crate::rubric::{
-    ContextSelection, Rubric, RubricExample, codes, order, parse, template, version,
+    ContextSelection, Rubric, RubricExample, Scoring, codes, order, parse, template, version,
 };
 
 /// Summary of a prompt for listings.
@@ -72,7 +72,10 @@ impl Prompts {
         let mut report = Report::default();
         let mut rubrics: Vec<Arc<Rubric>> = Vec::with_capacity(texts.len());
         for source in texts {
-            let Some(rubric) = compile(source, audience, &mut report) else { continue };
+            let mut own = Report::default();
+            let rubric = compile(source, audience, &mut own);
+            report.append(own);
+            let Some(rubric) = rubric else { continue };
             if rubrics.iter().any(|other| other.id == rubric.id) {
                 let message = format!("prompt `{}` is defined twice", rubric.id);
                 let help = "give one of them another id and file name";
@@ -127,6 +130,7 @@ impl Prompts {
     }
 }
 
+/// Compiles one text. `report` is about this text only.
 fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Option<Rubric> {
     let sections = parse::split(source, report)?;
     let offset = sections.front.start;
@@ -147,13 +151,26 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
     let places = PartPlaces {
         user: sections.user.clone(),
         criteria: parse::criterion_places(&check, &front),
+        points: parse::point_places(&check, &front),
         examples: front.examples.iter().map(|example| check.place(example.span())).collect(),
     };
+    if audience == Audience::Author {
+        let scoring = front.scoring.as_ref().map(|scoring| *scoring.get_ref()).unwrap_or_default();
+        let empty_points = front.empty_points.as_ref();
+        let asked = AskedNumbers {
+            criteria: &criteria,
+            empty_points: empty_points.map(|one| (*one.get_ref(), check.place(one.span()))),
+            max_tokens: (*front.max_tokens.get_ref(), check.place(front.max_tokens.span())),
+            grouping: (scoring == Scoring::Chosen).then_some(front.grouping),
+        };
+        lint::check_numbers(source, &asked, &places, check.report);
+    }
     let examples: Vec<RubricExample> =
         front.examples.into_iter().map(toml::Spanned::into_inner).collect();
     let shown = ShownParts { criteria: &criteria, examples: &examples };
     let body = template::compile(source, &sections, shown, report)?;
-    if audience == Audience::Author && !report.has_errors() {
+    // A wrong number in the front matter does not hide what is wrong with the body.
+    if audience == Audience::Author && body.is_sound {
         lint::check(source, &body, shown, &places, report);
         let facts = front.facts.as_ref().map(|facts| facts.get_ref().as_slice());
         let probes = front.probes.iter().map(toml::Spanned::get_ref);
@@ -200,6 +217,7 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
         context: body.context,
         selection,
         body: body.templates,
+        is_fixed_work: body.is_fixed_work,
     })
 }
 

@@ -64,6 +64,11 @@ pub(crate) fn is_out_of_steps(error: &Error) -> bool {
         .any(|error| error.kind() == ErrorKind::OutOfFuel)
 }
 
+/// True if a bound of rendering was exceeded.
+pub(crate) fn is_exceeded(error: &Error) -> bool {
+    error.kind() == ErrorKind::WriteFailure || is_out_of_steps(error)
+}
+
 /// The reason of a failure, as a sentence without a place.
 pub(crate) fn reason(error: &Error) -> String {
     if is_out_of_steps(error) {

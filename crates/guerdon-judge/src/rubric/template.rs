@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use guerdon_text::{Finding, Report, SourceText};
 use guerdon_types::Finite;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
+use crate::rubric::growth::{self, Growth};
 use crate::rubric::parse::Sections;
 use crate::rubric::render_limits::{self, is_out_of_steps, reason};
 use crate::rubric::{ContextSelection, Criterion, RubricExample, codes};
@@ -27,6 +29,10 @@ pub(crate) struct CompiledBody {
     /// The `context.…` values that it names.
     pub(crate) context: BTreeSet<String>,
     pub(crate) selection: ContextSelection,
+    /// Set if rendering takes as many steps for a long dialogue as for a short one.
+    pub(crate) is_fixed_work: bool,
+    /// Set if all names in it are known and its trial rendering succeeded.
+    pub(crate) is_sound: bool,
 }
 
 /// The parts of a rubric that its body can show.
@@ -53,16 +59,15 @@ pub(crate) fn compile(
     let mut body = Environment::new();
     body.set_undefined_behavior(UndefinedBehavior::Strict);
     body.set_auto_escape_callback(|_| AutoEscape::None);
-    if let Ok(syntax) =
-        minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()
-    {
-        body.set_syntax(syntax);
-    }
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    let syntax = syntax.unwrap_or_default();
+    body.set_syntax(syntax.clone());
     let mut named = BTreeSet::new();
+    let (mut is_sound, mut is_fixed_work) = (true, true);
     for (section, range) in SECTIONS.into_iter().zip([&sections.system, &sections.user]) {
         let text = source.text.get(range.clone())?;
-        if let Err(error) = body.add_template_owned(section, text.to_owned()) {
-            report.add(source, template_error(range, &error));
+        if let Err(error) = body.add_template_owned(section, with_plain_line_ends(text)) {
+            report.add(source, template_error(source, range, &error));
             return None;
         }
         let template = body.get_template(section).ok()?;
@@ -76,18 +81,51 @@ pub(crate) fn compile(
                 );
                 let help = format!("the slots are {}", SLOTS.join(", "));
                 report.add(source, finding.help(help).nearest(&slot, SLOTS));
+                is_sound = false;
             }
         }
         named.extend(template.undeclared_variables(true));
+        let work = growth::work_of(template.source(), syntax.clone());
+        is_fixed_work &= work.is_fixed;
+        if let Some(Growth { name, place }) = work.growth {
+            let message = format!("`{name}` is made of itself, so it may grow without bound");
+            let help = "add one item to a list in each round (`n.list + [item]`), and no list to \
+                        itself or into itself; write `|int` after a number";
+            let place = place_of(source, range, place);
+            report.add(source, Finding::new(codes::TEMPLATE, place, message).help(help));
+            // Not even a trial may render it.
+            return None;
+        }
     }
     let selection = selection(&named);
     named.retain(|name| name.starts_with("context."));
-    let body = CompiledBody { templates: body, context: named, selection };
-    if !report.has_errors() {
-        let findings = trial_findings(sections, &body, shown);
-        findings.into_iter().for_each(|finding| report.add(source, finding));
+    let mut body =
+        CompiledBody { templates: body, context: named, selection, is_fixed_work, is_sound };
+    if is_sound {
+        let findings = trial_findings(source, sections, &body, shown);
+        body.is_sound = findings.is_empty();
+        report.extend(source, findings);
     }
     Some(body)
+}
+
+/// `text` with `\n` at the end of each line, so that a file that was saved on another system asks
+/// the same questions.
+fn with_plain_line_ends(text: &str) -> String {
+    text.replace("\r\n", "\n")
+}
+
+/// The offset in `text` of what is at `offset` in the text that [`with_plain_line_ends`] returns.
+fn original_offset(text: &str, offset: usize) -> usize {
+    let mut removed = 0;
+    for (at, _) in text.match_indices("\r\n") {
+        // The line end moved back by the line ends before it.
+        if at - removed >= offset {
+            break;
+        }
+        removed += 1;
+    }
+    offset + removed
 }
 
 impl CompiledBody {
@@ -158,7 +196,12 @@ fn selection(named: &BTreeSet<String>) -> ContextSelection {
 
 /// Renders the body with placeholders. A slot misspelt inside a loop is found only by running the
 /// loop, and so is a turn that is shown twice or not at all.
-fn trial_findings(sections: &Sections, body: &CompiledBody, shown: ShownParts<'_>) -> Vec<Finding> {
+fn trial_findings(
+    source: &SourceText,
+    sections: &Sections,
+    body: &CompiledBody,
+    shown: ShownParts<'_>,
+) -> Vec<Finding> {
     const TURN: &str = "<turn-probe>";
     let slots = context! {
         dialogue => "<dialogue></dialogue>",
@@ -190,16 +233,27 @@ fn trial_findings(sections: &Sections, body: &CompiledBody, shown: ShownParts<'_
                 if error.kind() == ErrorKind::InvalidOperation
                     && reads_context
                     && !is_out_of_steps(&error) => {}
-            Err(error) => findings.push(template_error(range, &error)),
+            Err(error) => findings.push(template_error(source, range, &error)),
         }
     }
     findings
 }
 
-pub(crate) fn template_error(section: &Range<usize>, error: &minijinja::Error) -> Finding {
-    let span = error.range().map_or(section.start..section.start, |range| {
-        range.start + section.start..range.end + section.start
-    });
+/// The place in the file of `range` in the template of `section`.
+fn place_of(source: &SourceText, section: &Range<usize>, range: Range<usize>) -> Range<usize> {
+    let text = source.text.get(section.clone()).unwrap_or_default();
+    let place = |offset| original_offset(text, offset) + section.start;
+    place(range.start)..place(range.end)
+}
+
+/// A finding about an error in the template of `section`.
+pub(crate) fn template_error(
+    source: &SourceText,
+    section: &Range<usize>,
+    error: &minijinja::Error,
+) -> Finding {
+    let start = section.start..section.start;
+    let span = error.range().map_or(start, |range| place_of(source, section, range));
     Finding::new(codes::TEMPLATE, span, reason(error))
 }
 

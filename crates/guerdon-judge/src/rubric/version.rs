@@ -8,14 +8,20 @@
 
 use std::ops::Range;
 
+/// `text` without the byte order mark that some editors write first.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// The hash of a rubric's text. It covers every line except the hash, the calibration and the blank
-/// lines of the front matter. The kind of line ends does not matter.
+/// lines of the front matter. A byte order mark and the kind of line ends do not matter.
 pub(crate) fn content_hash(text: &str) -> String {
     let mut content = String::with_capacity(text.len());
     let mut fences = 0;
     let mut calibrated = false;
     for line in text.lines() {
         let line = line.trim_end();
+        let line = if fences == 0 { without_mark(line) } else { line };
         fences += usize::from(line == "+++");
         let in_front = fences == 1;
         if in_front && line.starts_with('[') {
@@ -61,31 +67,36 @@ pub(crate) fn stamped(text: &str, stamp: &KappaStamp) -> String {
     let table = format!(
         "[calibrated]\nkappa = {kappa:.4}\nmodel = {model:?}\ngold = {gold:?}\nhash = {hash:?}\n"
     );
+    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut lines = text.lines();
     let mut out = String::new();
     let mut fences = 0;
     let mut skipping = false;
     for line in &mut lines {
-        let bare = line.trim_end();
+        let bare = without_mark(line).trim_end();
         fences += usize::from(bare == "+++");
         if fences == 1 && bare.starts_with('[') {
             skipping = bare == "[calibrated]";
         }
         if fences == 2 {
             out = out.trim_end().to_owned();
-            out.push_str("\n\n");
-            out.push_str(&table);
-            out.push_str("+++\n");
+            out.push_str(line_end);
+            for line in std::iter::once("").chain(table.lines()) {
+                out.push_str(line);
+                out.push_str(line_end);
+            }
+            out.push_str("+++");
+            out.push_str(line_end);
             break;
         }
         if !skipping {
             out.push_str(line);
-            out.push('\n');
+            out.push_str(line_end);
         }
     }
     for line in lines {
         out.push_str(line);
-        out.push('\n');
+        out.push_str(line_end);
     }
     out
 }
@@ -123,9 +134,10 @@ fn line_of(text: &str, name: &str) -> Option<Range<usize>> {
 /// `text` with the line that sets `name` replaced by `line`. If there is none, `line` is inserted
 /// after the version.
 fn with_line(text: &str, name: &str, line: &str) -> String {
+    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let (start, end, line) = match (line_of(text, name), line_of(text, "version")) {
         (Some(old), _) => (old.start, old.end, line.to_owned()),
-        (None, Some(version)) => (version.end, version.end, format!("\n{line}")),
+        (None, Some(version)) => (version.end, version.end, format!("{line_end}{line}")),
         (None, None) => return text.to_owned(),
     };
     let (before, after) =
@@ -138,6 +150,24 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "+++\nid = \"a\"\nversion = 3\n\n[[criteria]]\nid = \"c\"\n+++\n# system\nhash = 1\n# user\n";
+
+    /// `text` as editors on other systems save it.
+    fn saved_elsewhere(text: &str) -> [String; 3] {
+        let windows = text.replace('\n', "\r\n");
+        [windows.clone(), format!("\u{feff}{text}"), format!("\u{feff}{windows}")]
+    }
+
+    #[test]
+    fn sealing_keeps_the_byte_order_mark_and_the_line_ends() {
+        let once = sealed(TEXT);
+        for text in saved_elsewhere(TEXT) {
+            let sealed = sealed(&text);
+            assert_eq!(without_mark(&sealed).replace("\r\n", "\n"), once, "{sealed:?}");
+            assert_eq!(sealed.starts_with('\u{feff}'), text.starts_with('\u{feff}'));
+            let bare = sealed.matches('\n').count() - sealed.matches("\r\n").count();
+            assert!(bare == 0 || !text.contains('\r'), "{sealed:?}");
+        }
+    }
 
     #[test]
     fn sealing_edited_text_raises_the_version() {
@@ -163,7 +193,15 @@ mod tests {
         let once = stamped(TEXT, &measured);
         assert!(once.contains("[calibrated]\nkappa = 0.5000\n"), "{once}");
         assert_eq!(content_hash(&once), content_hash(TEXT), "{once}");
-        assert_eq!(content_hash(&TEXT.replace('\n', "\r\n")), content_hash(TEXT));
+        for text in saved_elsewhere(TEXT) {
+            assert_eq!(content_hash(&text), content_hash(TEXT), "{text:?}");
+            let stamped = stamped(&text, &measured);
+            assert_eq!(content_hash(&stamped), content_hash(TEXT), "{stamped:?}");
+            let plain = without_mark(&stamped).replace("\r\n", "\n");
+            assert_eq!(plain, once, "{stamped:?}");
+            let ends = |end: &str| stamped.matches(end).count();
+            assert!(ends("\r\n") == 0 || ends("\r\n") == ends("\n"), "one kind of line end");
+        }
         let again = stamped(&once, &KappaStamp { kappa: 0.7, ..measured });
         assert_eq!(again.matches("[calibrated]").count(), 1, "{again}");
         assert!(again.contains("kappa = 0.7000"));

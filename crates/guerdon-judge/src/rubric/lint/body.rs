@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use guerdon_text::{Finding, Report, SourceText};
 use minijinja::value::{Serde, Value};
 use minijinja::{Error, ErrorKind, context};
-use serde_json::{Map, Value as Json, json};
 
 use crate::rubric::parse::Sections;
 use crate::rubric::render_limits::is_out_of_steps;
+use crate::rubric::sample_context::samples;
 use crate::rubric::template::{CompiledBody, SECTIONS, ShownParts, template_error};
 use crate::rubric::{ContextSelection, RubricProbe, codes, is_missing, render_limits};
 
@@ -102,14 +102,17 @@ impl AuthoredBody<'_> {
         let mut add = |section: usize, error: &Error, sample: &str| {
             if failed.insert((section, error.range().map(|range| range.start))) {
                 let range = [&self.sections.system, &self.sections.user][section.min(1)];
-                findings.push(template_error(range, error).help(sample.to_owned()));
+                let finding = template_error(self.source, range, error);
+                findings.push(finding.help(sample.to_owned()));
             }
         };
         let samples = samples(&self.body.context, &selection);
         for section in 0..SECTIONS.len() {
             let errors: Vec<Error> = samples
                 .iter()
-                .filter_map(|context| self.render(section, context.clone(), "", "").err())
+                .filter_map(|context| {
+                    self.render(section, Value::from(Serde(context)), "", "").err()
+                })
                 .collect();
             let Some(first) = errors.first().filter(|_| errors.len() == samples.len()) else {
                 continue;
@@ -159,38 +162,4 @@ impl AuthoredBody<'_> {
 
 fn is_heading_of(line: &str, section: &str) -> bool {
     line.strip_prefix('#').is_some_and(|name| name.trim() == section)
-}
-
-/// Contexts in which the values at `paths`, such as `context.offer.price`, are numbers, texts,
-/// lists or mappings; none if nothing is selected.
-fn samples(paths: &BTreeSet<String>, selection: &ContextSelection) -> Vec<Value> {
-    let ContextSelection::Keys(names) = selection else { return Vec::new() };
-    if names.is_empty() {
-        return Vec::new();
-    }
-    let of = |kind: Json| {
-        let mut context = Map::new();
-        for path in paths {
-            let mut keys: Vec<&str> = path.split('.').skip(1).collect();
-            let last = keys.pop().unwrap_or_default();
-            let mut map = Some(&mut context);
-            for key in keys {
-                let inner =
-                    map.map(|map| map.entry(key).or_insert_with(|| Json::Object(Map::new())));
-                map = inner.and_then(|inner| {
-                    // A value that is read as a whole is also read in part.
-                    if !inner.is_object() {
-                        *inner = Json::Object(Map::new());
-                    }
-                    inner.as_object_mut()
-                });
-            }
-            if let Some(map) = map {
-                map.entry(last).or_insert_with(|| kind.clone());
-            }
-        }
-        context.retain(|key, _| names.contains(key));
-        Value::from(Serde(context))
-    };
-    [json!(1), json!("text"), json!([1]), json!({"key": 1})].map(of).into()
 }

@@ -4,6 +4,7 @@
 mod body;
 mod chinese;
 mod english;
+mod numbers;
 mod places;
 mod predicate;
 mod shown;
@@ -14,6 +15,7 @@ mod wording;
 use guerdon_text::{Report, SourceText};
 
 pub(crate) use self::body::{AuthoredBody, check_body};
+pub(crate) use self::numbers::{AskedNumbers, check_numbers};
 pub(crate) use self::places::PartPlaces;
 use crate::rubric::template::{CompiledBody, ShownParts};
 

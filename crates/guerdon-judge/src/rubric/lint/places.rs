@@ -9,6 +9,8 @@ pub(crate) struct PartPlaces {
     pub(crate) user: Range<usize>,
     /// The ids of the criteria.
     pub(crate) criteria: Vec<Range<usize>>,
+    /// The points of each criterion's levels.
+    pub(crate) points: Vec<Vec<Range<usize>>>,
     /// The examples.
     pub(crate) examples: Vec<Range<usize>>,
 }

@@ -1,4 +1,5 @@
-//! Parts of a rubric that its body never shows. A part is shown if the messages change with it.
+//! Parts of a rubric that its body never shows. A part is shown if the messages change when its
+//! words do and its length stays: a body that only counts the words does not show them.
 
 use guerdon_text::Finding;
 
@@ -6,8 +7,27 @@ use super::places::PartPlaces;
 use crate::rubric::template::{CompiledBody, ShownParts, TrialSlots};
 use crate::rubric::{Criterion, RubricExample, codes};
 
-/// A text that no rubric holds.
-const OTHER: &str = "\u{1}other\u{1}";
+/// Words of a dialogue. Each of them is shown, or the body shows a part of the dialogue.
+const WORDS: [&str; 6] = ["Could", "gladly", "offer", "480", "before", "Friday"];
+
+fn dialogue(words: &[String]) -> String {
+    format!("<dialogue>\n<user>{}</user>\n</dialogue>", words.join(" "))
+}
+
+/// `text` with other letters and digits, and otherwise the same.
+fn reworded(text: &str) -> String {
+    let other = |c: char| match c {
+        'z' => 'a',
+        'Z' => 'A',
+        '9' => '0',
+        'a'..='y' | 'A'..='Y' | '0'..='8' => char::from_u32(u32::from(c) + 1).unwrap_or(c),
+        '\u{4e00}'..='\u{9ffe}' => char::from_u32(u32::from(c) + 1).unwrap_or(c),
+        _ => c,
+    };
+    let other: String = text.chars().map(other).collect();
+    // A text without letters has no other words of its length.
+    if other == text { format!("{text}x") } else { other }
+}
 
 pub(super) fn findings(
     body: &CompiledBody,
@@ -15,12 +35,30 @@ pub(super) fn findings(
     places: &PartPlaces,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let own = TrialSlots { dialogue: "<dialogue></dialogue>", shown };
-    if !changes(body, own, TrialSlots { dialogue: OTHER, ..own }) {
-        let message = "the judge is never shown the dialogue";
+    let words = WORDS.map(str::to_owned);
+    let whole = dialogue(&words);
+    let own = TrialSlots { dialogue: &whole, shown };
+    let is_hidden = |index: usize| {
+        let mut words = words.clone();
+        words.iter_mut().skip(index).take(1).for_each(|word| *word = reworded(word));
+        !changes(body, own, TrialSlots { dialogue: &dialogue(&words), ..own })
+    };
+    let hidden = (0..words.len()).filter(|index| is_hidden(*index)).count();
+    if hidden > 0 {
+        let message = if hidden == words.len() {
+            "the judge is never shown the dialogue"
+        } else {
+            "the judge is shown only a part of a short dialogue"
+        };
         let place = places.user.start..places.user.start;
         let help = "write `{{ dialogue }}` under `# user`, before the turn";
         findings.push(Finding::new(codes::NO_DIALOGUE, place, message).help(help));
+    }
+    if shown.criteria.is_empty() {
+        let place = places.user.start..places.user.start;
+        let message = "the rubric has no criteria, so there is nothing to judge";
+        let help = "write one `[[criteria]]` table for each fault";
+        findings.push(Finding::new(codes::NO_CRITERIA, place, message).help(help));
     }
     for (index, (criterion, place)) in shown.criteria.iter().zip(&places.criteria).enumerate() {
         let mut criteria = shown.criteria.to_vec();
@@ -65,11 +103,11 @@ fn changes(body: &CompiledBody, own: TrialSlots<'_>, other: TrialSlots<'_>) -> b
 }
 
 fn reword(criterion: &mut Criterion) {
-    OTHER.clone_into(&mut criterion.about);
-    criterion.levels.iter_mut().for_each(|level| OTHER.clone_into(&mut level.anchor));
+    criterion.about = reworded(&criterion.about);
+    criterion.levels.iter_mut().for_each(|level| level.anchor = reworded(&level.anchor));
 }
 
 fn replace(example: &mut RubricExample) {
-    OTHER.clone_into(&mut example.turn);
-    OTHER.clone_into(&mut example.before);
+    example.turn = reworded(&example.turn);
+    example.before = reworded(&example.before);
 }

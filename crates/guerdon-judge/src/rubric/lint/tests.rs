@@ -167,9 +167,151 @@ fn the_inverted_criteria_of_the_first_rubrics_are_found() {
 #[test]
 fn levels_that_are_named_by_what_is_seen_mislead_nobody() {
     let seen = "{ name = \"answers\", points = 0, anchor = \"a\" }, { name = \"passes_over\", points = -9, anchor = \"b\" }";
-    for sentence in VIRTUES.iter().chain(&FAULTS) {
-        assert!(about(&format!("The reply {sentence}."), seen).is_empty(), "{sentence}");
+    for fault in FAULTS {
+        assert!(about(&format!("The reply {fault}."), seen).is_empty(), "{fault}");
     }
+}
+
+#[test]
+fn a_sentence_that_contradicts_the_kind_is_found() {
+    let takes = "{ name = \"answers\", points = 0, anchor = \"a\" }, { name = \"passes_over\", points = -9, anchor = \"b\" }";
+    let gives = "{ name = \"plain\", points = 0, anchor = \"a\" }, { name = \"seen\", points = 9, anchor = \"b\" }";
+    for frame in FRAMES {
+        for (sentences, is_fault) in [(&FAULTS[..], true), (&VIRTUES[..], false)] {
+            for sentence in sentences {
+                let about = frame.replace("{}", sentence);
+                for kind in ["deduct", "gate", "veto"] {
+                    let found = codes(rubric("c", &about, takes, kind));
+                    assert_eq!(found == ["J104"], !is_fault, "{kind} {about}: {found:?}");
+                    assert_eq!(found.is_empty(), is_fault, "{kind} {about}: {found:?}");
+                }
+                let found = codes(rubric("c", &about, gives, "bonus"));
+                assert_eq!(found == ["J104"], is_fault, "{about}: {found:?}");
+                assert_eq!(found.is_empty(), !is_fault, "{about}: {found:?}");
+            }
+        }
+    }
+    for (sentence, is_fault) in [("回复打断对方。", true), ("回复回应了理由。", false)]
+    {
+        assert_eq!(codes(rubric("c", sentence, takes, "deduct")).is_empty(), is_fault);
+        assert_eq!(codes(rubric("c", sentence, gives, "bonus")).is_empty(), !is_fault);
+    }
+}
+
+#[test]
+fn levels_whose_names_and_points_are_swapped_are_found() {
+    for (virtue, fault) in [
+        ("polite", "rude"),
+        ("patient", "dismissive"),
+        ("answers", "ignores"),
+        ("not_rude", "not_polite"),
+    ] {
+        let levels = |first: &str, second: &str| {
+            format!(
+                "{{ name = {first:?}, points = 0, anchor = \"a\" }}, \
+                 {{ name = {second:?}, points = -9, anchor = \"b\" }}"
+            )
+        };
+        assert_eq!(about("Manners.", &levels(fault, virtue)), ["J103"], "{virtue} {fault}");
+        assert!(about("Manners.", &levels(virtue, fault)).is_empty(), "{virtue} {fault}");
+        assert!(about("Manners.", &levels("other", virtue)).is_empty(), "{virtue}");
+    }
+}
+
+#[test]
+fn texts_that_say_nothing_are_refused() {
+    let levels = |a: &str, b: &str| {
+        format!(
+            "{{ name = \"fine\", points = 0, anchor = {a:?} }}, {{ name = \"seen\", points = -9, anchor = {b:?} }}"
+        )
+    };
+    assert!(about("Manners.", &levels("a", "b")).is_empty());
+    for (sentence, a, b) in [
+        ("", "a", "b"),
+        (" \t", "a", "b"),
+        ("Manners.", "", "b"),
+        ("Manners.", "a", " "),
+        ("Manners.", "a", " a "),
+    ] {
+        assert_eq!(about(sentence, &levels(a, b)), ["J023"], "{sentence:?} {a:?} {b:?}");
+    }
+}
+
+#[test]
+fn numbers_that_no_rubric_means_are_refused() {
+    let with = |points: &str, front: &str| {
+        let levels = format!(
+            "{{ name = \"fine\", points = 0, anchor = \"a\" }}, \
+             {{ name = \"seen\", points = {points}, anchor = \"b\" }}"
+        );
+        let text = rubric("c", "Manners.", &levels, "deduct");
+        codes(text.replace("empty_points = -9\n", front))
+    };
+    let empty = "empty_points = -9\n";
+    for points in ["-1e300", "-1001", "-1e-300", "-0.001"] {
+        assert_eq!(with(points, empty), ["J007"], "{points}");
+        assert_eq!(with("-9", &format!("empty_points = {points}\n")), ["J007"], "{points}");
+    }
+    for points in ["-1000", "-0.5", "-0.01", "-30"] {
+        assert!(with(points, empty).is_empty(), "{points}");
+    }
+    for (tokens, is_refused) in [
+        ("0", true),
+        ("1", true),
+        ("5", true),
+        ("60", false),
+        ("4000", false),
+        ("4294967295", true),
+    ] {
+        let found = with("-9", &format!("{empty}max_tokens = {tokens}\n"));
+        assert_eq!(found, vec!["J007".to_owned(); usize::from(is_refused)], "{tokens}");
+    }
+    let letters =
+        format!("{empty}grouping = \"criterion\"\nscoring = \"expected\"\nmax_tokens = 1\n");
+    assert!(with("-9", &letters).is_empty(), "one letter is one token");
+}
+
+#[test]
+fn an_error_in_the_front_matter_hides_nothing_in_the_body() {
+    let wrong = [
+        ("empty_points = -9\n", ""),
+        ("empty_points = -9\n", "empty_points = 9\n"),
+        ("empty_points = -9\n", "empty_points = -9\nmax_tokens = 1\n"),
+        ("empty_points = -9\n", "empty_points = -9\nhash = \"sha256:0\"\n"),
+        ("empty_points = -9\n", "empty_points = -9\nsamples = 0\n"),
+        ("id = \"r\"", "id = \"q\""),
+        ("points = -9", "points = 9"),
+    ];
+    let body = [
+        ("{{ dialogue }}", "", "J018"),
+        ("{{ turn }}", "{{ turn }}{{ turn }}", "J017"),
+        ("{{ dialogue }}", "{{ dialog }}", "J015"),
+        ("# system", "words\n# system", "J022"),
+        ("Manners.", "The reply is rude and cold.", "J102"),
+    ];
+    let levels = "{ name = \"fine\", points = 0, anchor = \"a\" }, { name = \"seen\", points = -9, anchor = \"b\" }";
+    let text = rubric("c", "Manners.", levels, "deduct");
+    assert!(codes(text.clone()).is_empty());
+    for (from, to) in wrong {
+        let one = text.replacen(from, to, 1);
+        let first = codes(one.clone());
+        assert!(!first.is_empty(), "{to}");
+        for (from, to, code) in body {
+            let found = codes(one.replacen(from, to, 1));
+            assert!(found.contains(&code.to_owned()), "{to}: {found:?}");
+            assert!(first.iter().all(|code| found.contains(code)), "{to}: {found:?} {first:?}");
+        }
+    }
+}
+
+#[test]
+fn one_text_hides_nothing_in_another() {
+    let levels = "{ name = \"fine\", points = 0, anchor = \"a\" }, { name = \"seen\", points = -9, anchor = \"b\" }";
+    let text = rubric("c", "Manners.", levels, "deduct").replace("{{ dialogue }}", "");
+    let texts = [SourceText::new("q.md", "no rubric"), SourceText::new("r.md", text)];
+    let report = Prompts::check(&texts).unwrap_err();
+    let found: Vec<_> = report.diagnostics().iter().map(|one| one.code.as_str()).collect();
+    assert_eq!(found, ["J001", "J018"]);
 }
 
 #[test]
@@ -239,7 +381,8 @@ fn one_fault_with_several_words_is_no_compound() {
         "回复重复价格和日期。",
         "对方催促并且抱怨，回复打断对方。",
     ] {
-        assert!(about(sentence, named).is_empty(), "{sentence} {:?}", about(sentence, named));
+        let found = about(sentence, named);
+        assert!(!found.contains(&"J102".to_owned()), "{sentence} {found:?}");
     }
 }
 
@@ -285,6 +428,38 @@ fn parts_that_are_never_shown_are_refused_in_every_form_of_a_body() {
             }
         }
     }
+    let shown = format!("{}\n{}", criteria[0], examples[0]);
+    for counted in [
+        "{{ dialogue|length }}",
+        "{{ dialogue|wordcount }}",
+        "{{ dialogue|first }}",
+        "{{ dialogue[:20] }}",
+        "{{ dialogue[-20:] }}",
+        "{{ dialogue|truncate(30) }}",
+        "{{ dialogue is defined }}",
+        "{% if dialogue %}x{% endif %}",
+    ] {
+        let found = with_body(&shown, &format!("{counted}\n{{{{ turn }}}}"));
+        // A part without the block's end may change nothing else.
+        assert!(found == ["J018"] || found == ["J015"] || found == ["J016"], "{counted} {found:?}");
+    }
+    for whole in ["{{ dialogue[-4000:] }}", "{{ dialogue|upper }}", "{% set d = dialogue %}{{ d }}"]
+    {
+        let found = with_body(&shown, &format!("{whole}\n{{{{ turn }}}}"));
+        assert!(found.is_empty(), "{whole} {found:?}");
+    }
+    for counted in
+        ["{{ criteria|length }}", "{% for c in criteria %}{{ c.about|length }}{% endfor %}"]
+    {
+        let found = with_body(&format!("{counted}{}", examples[0]), "{{ dialogue }}{{ turn }}");
+        assert_eq!(found, ["J019", "J019"], "{counted}");
+    }
+    for counted in
+        ["{{ examples|length }}", "{% for e in examples %}{{ e.turn|length }}{% endfor %}"]
+    {
+        let found = with_body(&format!("{counted}{}", criteria[0]), "{{ dialogue }}{{ turn }}");
+        assert_eq!(found, ["J020"], "{counted}");
+    }
     assert_eq!(with_body("", "{{ turn }}"), ["J018", "J019", "J019", "J020"]);
     let first = "{{ criteria[0].about }}{{ examples }}";
     assert_eq!(with_body(first, "{{ dialogue }}{{ turn }}"), ["J019"], "one of two is shown");
@@ -306,6 +481,15 @@ fn found_in_body(front: &str, body: &str, probe: &str) -> Vec<(String, usize)> {
     };
     let found = report.diagnostics().iter();
     found.map(|found| (found.code.clone(), found.line - lines)).collect()
+}
+
+#[test]
+fn a_rubric_without_criteria_is_refused() {
+    let levels = "{ name = \"fine\", points = 0, anchor = \"a\" }, { name = \"seen\", points = -9, anchor = \"b\" }";
+    let text = rubric("c", "Manners.", levels, "deduct");
+    let (head, rest) = text.split_once("[[criteria]]").unwrap();
+    let body = rest.split_once("+++").unwrap().1;
+    assert_eq!(codes(format!("{head}criteria = []\n+++{body}")), ["J019"]);
 }
 
 #[test]

@@ -48,6 +48,13 @@ pub(crate) fn criterion_places(check: &FrontCheck<'_>, front: &FrontMatter) -> V
     front.criteria.get_ref().iter().map(place).collect()
 }
 
+/// The places of the points of each criterion's levels in the file.
+pub(crate) fn point_places(check: &FrontCheck<'_>, front: &FrontMatter) -> Vec<Vec<Range<usize>>> {
+    let place = |level: &RawLevel| check.place(level.points.span());
+    let criteria = front.criteria.get_ref().iter();
+    criteria.map(|one| one.get_ref().levels.get_ref().iter().map(place).collect()).collect()
+}
+
 /// Checks that criteria scored by probabilities can be answered with one letter each.
 fn check_scoring(check: &mut FrontCheck<'_>, front: &FrontMatter) {
     let Some(scoring) =

@@ -11,8 +11,8 @@ use std::ops::Range;
 use guerdon_text::{Finding, Report, SourceText};
 
 use crate::rubric::codes;
-use crate::rubric::version::KappaStamp;
-pub(crate) use criteria::{check_criteria, criterion_places};
+use crate::rubric::version::{KappaStamp, without_mark};
+pub(crate) use criteria::{check_criteria, criterion_places, point_places};
 pub(crate) use examples::check_examples;
 pub(crate) use front::{FrontCheck, FrontMatter};
 
@@ -34,7 +34,10 @@ pub(crate) fn split(source: &SourceText, report: &mut Report) -> Option<Sections
     let mut lines = lines(&source.text);
     let is_fence =
         |range: &Range<usize>| source.text.get(range.clone()).map(str::trim_end) == Some("+++");
-    let Some(first) = lines.next().filter(is_fence) else {
+    // Some editors write a byte order mark first.
+    let mark = source.text.len() - without_mark(&source.text).len();
+    let first = lines.next().map(|first| first.start + mark..first.end);
+    let Some(first) = first.filter(is_fence) else {
         let help = "the front matter is TOML between two `+++` lines; see judge-prompts/README.md";
         let message = "a judge prompt opens with a `+++` line";
         report.add(source, Finding::new(codes::FENCE, 0..0, message).help(help));

@@ -50,6 +50,52 @@ fn valid_prompt_compiles_without_diagnostics() {
 }
 
 #[test]
+fn a_file_that_was_saved_on_another_system_is_the_same_rubric() {
+    let windows = GOOD.replace('\n', "\r\n");
+    let saved = [windows.clone(), format!("\u{feff}{GOOD}"), format!("\u{feff}{windows}")];
+    let rubric = |text: &str| {
+        let texts = [SourceText::new("judge-prompts/manners.md", text)];
+        let (prompts, report) = Prompts::check(&texts).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(report.to_string(), "");
+        std::sync::Arc::clone(&prompts.rubrics()[0])
+    };
+    let shown = GOOD.replace("You judge.", "{% for c in criteria %}\n{{ c.about }}\n{% endfor %}");
+    let plain = rubric(&shown);
+    for text in saved {
+        let text =
+            text.replace("You judge.", "{% for c in criteria %}\n{{ c.about }}\n{% endfor %}");
+        let text = if text.contains('\r') {
+            text.replace("\r\n", "\n").replace('\n', "\r\n")
+        } else {
+            text
+        };
+        let other = rubric(&text);
+        assert_eq!((&other.hash, &other.asked), (&plain.hash, &plain.asked), "{text:?}");
+        for (wrong, line) in
+            [("{{ dialog }}", 21), ("{{ c.x }", 21), ("{{ dialogue }}{{ 1 / 'a' }}", 21)]
+        {
+            let report = compiled(&text.replace("{{ dialogue }}", wrong)).unwrap_err();
+            let found = &report.diagnostics()[0];
+            assert_eq!(found.line, line, "{report}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_builds_ever_larger_values_is_refused_at_its_line() {
+    for step in ["n.x + n.x", "[n.x, n.x]", "n.x|chain(n.x)"] {
+        let body = format!(
+            "{{% set n = namespace(x=[1]) %}}\n{{% for i in range(60) %}}\n{{% set n.x = {step} %}}\n\
+             {{% endfor %}}\n{{{{ dialogue }}}}"
+        );
+        let (line, _, text) = error("{{ dialogue }}", &body);
+        assert_eq!(line, 21, "{text}");
+        assert!(text.contains("`x` is made of itself"), "{text}");
+        assert_eq!(error("You judge.", &body.replace("{{ dialogue }}", "")).0, 19);
+    }
+}
+
+#[test]
 fn unknown_key_is_reported_with_nearest_key() {
     let (line, column, text) = error("version = 1", "verison = 1");
     assert_eq!((line, column), (4, 1), "{text}");
@@ -153,7 +199,8 @@ fn unbounded_work_is_refused_at_load() {
                 let report = compiled(&GOOD.replacen(from, &format!("{more}{to}"), 1)).unwrap_err();
                 assert_eq!(report.diagnostics().len(), 1, "{report}");
                 let text = report.to_string();
-                assert!(text.contains("too many steps") && text.contains("manners.md"), "{text}");
+                let named = text.contains("too many steps") || text.contains("is made of itself");
+                assert!(named && text.contains("manners.md"), "{text}");
             }
         }
     }
