@@ -103,11 +103,15 @@ pub(crate) struct RescoreArgs {
     /// The prompt as it was before, to compare with
     #[arg(long, value_name = "PROMPT")]
     pub(crate) before: Option<PathBuf>,
+    /// Count only the answers of this time until now: 12h, 7d
+    #[arg(long, value_name = "AGE")]
+    pub(crate) since: Option<String>,
     /// Results of `guerdon score`, or of the server, whose rewards to recompute; needs --before
     #[arg(long, value_name = "OUT.jsonl")]
     pub(crate) results: Option<PathBuf>,
-    /// The rollouts of these results, to compare the order within their groups
-    #[arg(long, value_name = "IN.jsonl", requires = "results")]
+    /// The rollouts of these results, to compare the order within their groups; without --results,
+    /// rollouts whose points to recompute from their stored answers; needs --before
+    #[arg(long, value_name = "IN.jsonl")]
     pub(crate) rollouts: Option<PathBuf>,
     /// Print JSON, with every result
     #[arg(long)]

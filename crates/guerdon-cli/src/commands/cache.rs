@@ -37,7 +37,8 @@ pub(super) fn run(cache: CacheCommand) -> anyhow::Result<ExitCode> {
                 all || older_than.is_some() || prompt.is_some(),
                 "select answers with --older-than 30d, --prompt empathy, or --all"
             );
-            let older_than = older_than.as_deref().map(age).transpose()?;
+            let older_than =
+                older_than.as_deref().map(|text| age("--older-than", text)).transpose()?;
             let removed = existing(&file)?.purge(&Purge { older_than, prompt })?;
             errln!("{removed} answers removed; the judge is asked again when they are needed");
         }
@@ -115,8 +116,8 @@ fn export(file: &Path, out: Option<&Path>) -> anyhow::Result<()> {
 }
 
 /// Parses an age such as `90s`, `15m`, `12h` or `30d`.
-fn age(text: &str) -> anyhow::Result<Duration> {
-    let wrong = || format!("--older-than {text}: write a number and s, m, h or d, such as 30d");
+pub(super) fn age(option: &str, text: &str) -> anyhow::Result<Duration> {
+    let wrong = || format!("{option} {text}: write a number and s, m, h or d, such as 30d");
     let (number, unit) =
         text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
     let seconds = match unit {
@@ -136,10 +137,10 @@ mod tests {
 
     #[test]
     fn age_is_a_number_and_a_unit() {
-        assert_eq!(age("30d").unwrap(), Duration::from_secs(30 * 86_400));
-        assert_eq!(age("0s").unwrap(), Duration::ZERO);
+        assert_eq!(age("--since", "30d").unwrap(), Duration::from_secs(30 * 86_400));
+        assert_eq!(age("--since", "0s").unwrap(), Duration::ZERO);
         for bad in ["", "d", "30", "30y", "-1d", "3日"] {
-            assert!(age(bad).unwrap_err().to_string().contains("such as 30d"), "{bad}");
+            assert!(age("--since", bad).unwrap_err().to_string().contains("such as 30d"), "{bad}");
         }
     }
 }

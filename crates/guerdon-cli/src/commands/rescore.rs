@@ -9,14 +9,15 @@ use anyhow::{Context as _, bail, ensure};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use guerdon_fusion::{GroupRanks, group_ranks, recompute};
-use guerdon_judge::{CacheConfig, RescoreReport, Rescorer, Store};
+use guerdon_judge::{CacheConfig, JudgeSource, RescoreReport, Rescorer, Store};
 use guerdon_types::{
     Finite, FusionConfig, GroupId, Rollout, RolloutId, RolloutResult, ScoreResponse, StreamLine,
 };
 use serde::Serialize;
 
-use super::setup::{read, without_mark};
-use super::workbench::compiled;
+use super::cache::age;
+use super::setup::{read, runtime, without_mark};
+use super::workbench::{compiled, stored_source};
 use crate::cli::RescoreArgs;
 use crate::output::outln;
 
@@ -38,9 +39,14 @@ pub(super) fn run(args: &RescoreArgs) -> anyhow::Result<ExitCode> {
     // Opening an empty file would make a store of it.
     ensure!(length != Some(0), "{} is empty, so it is no store", args.store.display());
     let store = Store::open(&args.store, CacheConfig::default().sync)?;
-    let answers = rescorer.answers(&store)?;
+    let since = args.since.as_deref().map(|text| age("--since", text)).transpose()?;
+    let answers = rescorer.answers(&store, since)?;
     let rewards = args.results.as_ref().map(|results| rewards(&rescorer, results, args));
-    let report = Report { answers, rewards: rewards.transpose()? };
+    let points = match (&args.results, &args.rollouts) {
+        (None, Some(rollouts)) => Some(stored_points(args, rollouts)?),
+        _ => None,
+    };
+    let report = Report { answers, rewards: rewards.transpose()?, points };
     if args.json {
         outln!("{}", serde_json::to_string_pretty(&report)?)?;
     } else {
@@ -55,6 +61,9 @@ struct Report {
     /// The rewards of `--results`.
     #[serde(skip_serializing_if = "Option::is_none")]
     rewards: Option<RewardReport>,
+    /// The points that the prompt gives to `--rollouts`, without results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<RewardReport>,
 }
 
 /// Stored rewards by the new numbers.
@@ -105,6 +114,50 @@ fn rewards(rescorer: &Rescorer, path: &Path, args: &RescoreArgs) -> anyhow::Resu
         stored.iter().map(|result| rescored(rescorer, result, &fusion)).collect();
     let groups = args.rollouts.as_ref().map(|path| groups(path, &stored)).transpose()?;
     Ok(summed(rescored, &groups.unwrap_or_default()))
+}
+
+/// The prompt's points of each rollout of a file, before and after, from the answers in the store.
+fn stored_points(args: &RescoreArgs, path: &Path) -> anyhow::Result<RewardReport> {
+    let before = args.before.as_ref().context(
+        "name the prompt as it was with --before, to compare the points of these rollouts",
+    )?;
+    let source = |prompt: &Path| {
+        let prompts = compiled(&[prompt.to_owned()])?;
+        stored_source(prompts, &args.configuration, &args.store)
+    };
+    let (before, after) = (source(before)?, source(&args.prompt)?);
+    let rollouts = rollouts(path)?;
+    let results = runtime()?.block_on(async {
+        let mut results = Vec::with_capacity(rollouts.len());
+        for (id, rollout) in &rollouts {
+            let points = sums(&before, &after, rollout).await;
+            let (before, after, unknown) = match points {
+                Ok((before, after)) => (Some(before), Some(after), None),
+                Err(reason) => (None, None, Some(reason)),
+            };
+            results.push(RescoredResult { id: id.clone(), before, after, unknown, ranks: None });
+        }
+        results
+    });
+    let groups: Vec<_> = rollouts.into_iter().map(|(_, rollout)| rollout.group).collect();
+    Ok(summed(results, &groups))
+}
+
+/// The sums of the points of a rollout's turns by two prompts.
+async fn sums(
+    before: &JudgeSource,
+    after: &JudgeSource,
+    rollout: &Rollout,
+) -> Result<(Finite, Finite), String> {
+    let (mut old, mut new) = (0.0, 0.0);
+    for turn in rollout.turns_to_score().map_err(|error| error.to_string())? {
+        let unknown = || format!("turn {turn} has no stored answer");
+        old += before.stored(rollout, turn).await.ok_or_else(unknown)?.points.get();
+        new += after.stored(rollout, turn).await.ok_or_else(unknown)?.points.get();
+    }
+    let finite =
+        |sum| Finite::new(sum).map_err(|_| "the sum of the points is not finite".to_owned());
+    Ok((finite(old)?, finite(new)?))
 }
 
 fn rescored(rescorer: &Rescorer, result: &RolloutResult, fusion: &FusionConfig) -> RescoredResult {
@@ -198,20 +251,26 @@ fn configured_fusion(args: &RescoreArgs) -> anyhow::Result<FusionConfig> {
 
 /// The group of each result: that of the rollout with its id, or at its index.
 fn groups(path: &Path, results: &[RolloutResult]) -> anyhow::Result<Vec<Option<GroupId>>> {
-    let text = read(path)?;
-    let mut groups = HashMap::new();
-    let lines = without_mark(&text).lines().filter(|line| !line.trim().is_empty());
-    for (index, line) in lines.enumerate() {
-        let place = || format!("{} rollout {index} cannot be read", path.display());
-        let rollout: Rollout = serde_json::from_str(line).with_context(place)?;
-        let id = rollout.id.unwrap_or_else(|| RolloutId::from(index.to_string()));
-        groups.insert(id, rollout.group);
-    }
+    let rollouts = rollouts(path)?.into_iter();
+    let groups: HashMap<_, _> = rollouts.map(|(id, rollout)| (id, rollout.group)).collect();
     Ok(results.iter().map(|result| groups.get(&result.id).cloned().flatten()).collect())
 }
 
+/// The rollouts of a file with their ids, by default their indices.
+fn rollouts(path: &Path) -> anyhow::Result<Vec<(RolloutId, Rollout)>> {
+    let text = read(path)?;
+    let lines = without_mark(&text).lines().filter(|line| !line.trim().is_empty());
+    let read = lines.enumerate().map(|(index, line)| {
+        let place = || format!("{} rollout {index} cannot be read", path.display());
+        let rollout: Rollout = serde_json::from_str(line).with_context(place)?;
+        let id = rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()));
+        Ok((id, rollout))
+    });
+    read.collect()
+}
+
 fn print(report: &Report) -> anyhow::Result<()> {
-    let Report { answers, rewards } = report;
+    let Report { answers, rewards, points } = report;
     outln!(
         "`{}`: {} stored answers, {} that the prompt cannot read any more",
         answers.prompt,
@@ -244,20 +303,34 @@ fn print(report: &Report) -> anyhow::Result<()> {
         shown(answers.mean_after),
         changed.unwrap_or_default()
     )?;
-    let Some(rewards) = rewards else { return Ok(()) };
-    outln!(
-        "rewards: {} of {} rollouts have another one; mean {} before, {} after",
-        rewards.changed,
-        rewards.rollouts,
-        shown(rewards.mean_before),
-        shown(rewards.mean_after)
-    )?;
-    if rewards.groups > 0 {
-        outln!("groups: {} of {} have another order", rewards.reordered, rewards.groups)?;
+    if let Some(points) = points {
+        print_changes("points", points)?;
     }
-    if rewards.unknown > 0 {
-        outln!("{} rollouts cannot be recomputed:", rewards.unknown)?;
-        for reason in &rewards.reasons {
+    if let Some(rewards) = rewards {
+        return print_changes("rewards", rewards);
+    }
+    outln!(
+        "rewards: not known, because a store has no turns and no parts of other sources; add \
+         --before OLD.md and --results OUT.jsonl, which `guerdon score` or the server wrote"
+    )?;
+    Ok(())
+}
+
+/// Prints what changes in the rewards or the points of rollouts.
+fn print_changes(of: &str, changes: &RewardReport) -> anyhow::Result<()> {
+    outln!(
+        "{of}: {} of {} rollouts differ; mean {} before, {} after",
+        changes.changed,
+        changes.rollouts,
+        shown(changes.mean_before),
+        shown(changes.mean_after)
+    )?;
+    if changes.groups > 0 {
+        outln!("groups: {} of {} have another order", changes.reordered, changes.groups)?;
+    }
+    if changes.unknown > 0 {
+        outln!("{} rollouts cannot be recomputed:", changes.unknown)?;
+        for reason in &changes.reasons {
             outln!("  {reason}")?;
         }
     }

@@ -1,5 +1,6 @@
 //! `guerdon judge rescore`: a prompt's new points on stored answers and results, without a judge.
 
+use guerdon_testing::{JudgeReply, StandInJudge};
 use guerdon_types::Usage;
 use serde_json::{Value, json};
 
@@ -95,11 +96,44 @@ fn stored_rewards_and_ranks_are_recomputed() {
 }
 
 #[test]
+fn rollouts_get_new_points_from_the_answers_that_are_stored() {
+    let folder = rescorable();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let answer = json!({ "findings": { "kind": { "level": "cold", "evidence": null } } });
+    let replies = [JudgeReply::content(answer.to_string())];
+    let judge = runtime.block_on(StandInJudge::start(replies));
+    let config = format!(
+        "default_profile = \"p\"\n[judges.j]\nurl = \"{}\"\nmodel = \"m\"\nseal = \"never\"\n\
+         [judges.j.cache]\npath = \"live.log\"\n[profiles.p]\njudge = \"j\"\nprompts = [\"old\"]\n",
+        judge.url()
+    );
+    write(folder.path(), "guerdon.toml", &config);
+    let tried = ["judge", "try", "old/kind.md", "--rollout", "rollouts.jsonl"];
+    let tried = guerdon(folder.path(), &tried);
+    assert!(tried.status.success(), "{}", transcript(&tried));
+    let calls = judge.calls();
+    let arguments =
+        ["live.log", "new/kind.md", "--before", "old/kind.md", "--rollouts", "rollouts.jsonl"];
+    let arguments = [&["judge", "rescore"], &arguments[..], &["--json"]].concat();
+    let output = guerdon(folder.path(), &arguments);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let points = &report["points"];
+    assert_eq!((&points["rollouts"], &points["unknown"]), (&json!(3), &json!(2)), "{points}");
+    let results = points["results"].as_array().unwrap();
+    let first = (results[0]["before"].as_f64(), results[0]["after"].as_f64());
+    assert_eq!(first, (Some(-20.0), Some(-50.0)));
+    assert_eq!(results[1]["unknown"], "turn 1 has no stored answer");
+    assert_eq!(judge.calls(), calls, "nothing is asked");
+}
+
+#[test]
 fn what_is_missing_is_said() {
     let folder = rescorable();
     for (arguments, part) in [
         (&["no.log", "new/kind.md"][..], "there is no store at no.log"),
         (&["judge.log", "new/kind.md", "--results", "out.jsonl"], "--before"),
+        (&["judge.log", "new/kind.md", "--rollouts", "rollouts.jsonl"], "--before"),
+        (&["judge.log", "new/kind.md", "--since", "week"], "such as 30d"),
         (&["judge.log", "old", "--before", "rules.yaml"], "rules.yaml"),
         (
             &["judge.log", "new/kind.md", "--before", "old/kind.md", "--results", "in.jsonl"],

@@ -8,3 +8,4 @@ pub(crate) mod explain;
 pub(crate) mod preview;
 pub(crate) mod probes;
 pub(crate) mod rescore;
+mod stored;

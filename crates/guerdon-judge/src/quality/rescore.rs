@@ -5,6 +5,7 @@
 //! stored results, from which the fusion recomputes rewards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use guerdon_types::{Abstention, CriterionVerdict, Finite, JudgePart};
 use serde::Serialize;
@@ -91,12 +92,16 @@ impl Rescorer {
         &self.after.id
     }
 
-    /// Applies the new numbers to every answer in `store`. Quotes are believed as they are stored,
+    /// Applies the new numbers to the answers in `store`, or to those of the last `since`. Quotes are believed as they are stored,
     /// because the store holds no turn to look for them in.
     ///
     /// # Errors
     /// [`StoreError`], if the file cannot be read.
-    pub fn answers(&self, store: &Store) -> Result<RescoreReport, StoreError> {
+    pub fn answers(
+        &self,
+        store: &Store,
+        since: Option<Duration>,
+    ) -> Result<RescoreReport, StoreError> {
         let level = |criterion: &Criterion, index: usize| {
             let level = criterion.levels.get(index)?;
             let before = self
@@ -126,7 +131,8 @@ impl Rescorer {
         };
         let (mut before_sum, mut after_sum, mut known) = (0.0, 0.0, 0_u64);
         store.for_each_answer(|_, answer| {
-            if answer.prompt != self.after.id {
+            let is_old = since.is_some_and(|since| answer.is_older_than(since));
+            if answer.prompt != self.after.id || is_old {
                 return Ok(());
             }
             let Some(after) = points(&self.after, &answer.findings) else {
@@ -268,8 +274,6 @@ fn mean(sum: f64, count: u64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use guerdon_types::Usage;
 
     use super::*;
@@ -326,7 +330,9 @@ mod tests {
             let key = QuestionKey::try_from(format!("{number:02x}").repeat(32)).unwrap();
             store.keep(key, answer).await.unwrap();
         }
-        let report = rescorer().answers(&store).unwrap();
+        let report = rescorer().answers(&store, Some(Duration::from_secs(60))).unwrap();
+        assert_eq!((report.answers, report.mean_after), (0, None), "they are from 1970");
+        let report = rescorer().answers(&store, None).unwrap();
         assert_eq!((report.answers, report.unreadable, report.changed), (3, 1, Some(2)));
         assert_eq!(report.mean_before, Some((-10.0 - 5.0 + 8.0) / 3.0));
         assert_eq!(report.mean_after, Some((-30.0 - 5.0 + 2.0) / 3.0));

@@ -96,7 +96,8 @@ impl AnswerCache {
         flight.await.ok()
     }
 
-    async fn on_disk(&self, key: QuestionKey) -> Option<JudgeAnswer> {
+    /// The answer in the file, unless it is too old.
+    pub(crate) async fn on_disk(&self, key: QuestionKey) -> Option<JudgeAnswer> {
         let store = self.store.clone().filter(|_| self.mode.reads_store())?;
         let read = self.tasks.spawn_blocking(move || store.get(&key)).await.ok()?;
         // A file that cannot be read costs money, not verdicts.
