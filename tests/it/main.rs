@@ -23,5 +23,6 @@ mod rules_check;
 mod scoring;
 mod security;
 mod shipped;
+mod sources;
 mod stopping;
 mod streaming;

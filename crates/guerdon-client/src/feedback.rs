@@ -226,6 +226,7 @@ mod tests {
             rules: None,
             other: Default::default(),
             abstained: vec![Abstention::new(SourceId::judge(), AbstainWhy::Unreachable, "down")],
+            parts: Default::default(),
             beside: None,
         }];
         let dropped = |policy| scored.feedback::<f64>(&request, policy).unwrap().dropped;

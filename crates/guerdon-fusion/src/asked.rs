@@ -7,11 +7,11 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use guerdon_types::{
     AbstainAction, AbstainPolicy, AbstainWhy, Abstention, CriterionVerdict, Finite, JudgePart,
-    OnAbstain, Part, Problem, Rollout, RolloutId, Signal,
+    OnAbstain, Part, Problem, Rollout, RolloutId, Signal, SourceKind,
 };
 
 use crate::source_signals::signals;
-use crate::{Ask, Channel, RewardSource, Scorer};
+use crate::{Ask, Scorer, ScorerSource};
 
 /// A rollout with the signals of all sources. [`Scorer::settle`] makes its result.
 #[derive(Debug)]
@@ -21,6 +21,9 @@ pub struct AskedRollout {
     pub(crate) id: RolloutId,
     /// The indices of the scored messages.
     pub(crate) turns: Vec<usize>,
+    /// The lengths of the scored messages in Unicode scalar values; empty if no normaliser reads
+    /// them.
+    pub(crate) lengths: Vec<usize>,
     /// The signals of each source, one for each turn.
     pub(crate) signals: Vec<Vec<Signal>>,
     /// The signals of the rules of another generation, one for each turn.
@@ -33,9 +36,10 @@ impl AskedRollout {
     /// A rollout that cannot be scored.
     #[must_use]
     pub fn failed(id: RolloutId, problem: Problem) -> Self {
-        let (turns, signals, compared) = (Vec::new(), Vec::new(), Vec::new());
+        let (turns, lengths) = (Vec::new(), Vec::new());
+        let (signals, compared) = (Vec::new(), Vec::new());
         // The problem names the place, if that matters.
-        Self { index: 0, id, turns, signals, compared, problem: Some(problem) }
+        Self { index: 0, id, turns, lengths, signals, compared, problem: Some(problem) }
     }
 }
 
@@ -45,6 +49,7 @@ impl Scorer {
     #[must_use]
     pub fn settles_groups(&self) -> bool {
         matches!(self.fusion().on_abstain, OnAbstain::ByCause(_))
+            || self.sources().iter().any(|source| source.policy(self.fusion()).is_some())
     }
 
     /// Asks all sources about one rollout. `index` is its place in the request, and its id if it has
@@ -64,13 +69,28 @@ impl Scorer {
             }
         };
         let ask = self.question(rollout, &turns, deadline);
-        let asked = self.sources().iter().map(|source| signals(source.as_ref(), ask));
-        let signals = join_all(asked).await;
+        let asked = self.sources().iter().map(|source| async move {
+            // An ensemble follows from its members.
+            if source.ensemble().is_some() { Vec::new() } else { signals(&**source, ask).await }
+        });
+        let mut signals = join_all(asked).await;
+        let lengths = self.lengths(rollout, &turns);
+        self.combine(&mut signals, &lengths);
         let compared = match self.compared() {
             Some(other) => other.signals(ask).await,
             None => Vec::new(),
         };
-        AskedRollout { index, id, turns, signals, compared, problem: None }
+        AskedRollout { index, id, turns, lengths, signals, compared, problem: None }
+    }
+
+    /// The lengths of `turns`, if a normaliser reads them.
+    fn lengths(&self, rollout: &Rollout, turns: &[usize]) -> Vec<usize> {
+        if !self.sources().iter().any(ScorerSource::needs_length) {
+            return Vec::new();
+        }
+        let message = |turn: &usize| rollout.messages.get(*turn);
+        let length = |turn| message(turn).map_or(0, |message| message.content.chars().count());
+        turns.iter().map(length).collect()
     }
 
     fn question<'a>(
@@ -87,10 +107,10 @@ impl Scorer {
     /// True if a source is to be asked once more about this rollout before its group is settled.
     #[must_use]
     pub fn wants_second_ask(&self, asked: &AskedRollout) -> bool {
-        self.sources()
-            .iter()
-            .zip(&asked.signals)
-            .any(|(source, signals)| signals.iter().any(|one| self.misses(source.as_ref(), one)))
+        self.sources().iter().zip(&asked.signals).any(|(source, signals)| {
+            self.may_ask_again(source)
+                .is_some_and(|policy| signals.iter().any(|one| misses(policy, one)))
+        })
     }
 
     /// Asks the sources once more about the turns of a rollout that lack something for which the
@@ -101,13 +121,14 @@ impl Scorer {
         rollout: &Rollout,
         deadline: Option<Instant>,
     ) {
-        let AskedRollout { turns, signals: all, .. } = asked;
-        for (source, signals) in self.sources().iter().zip(all) {
+        let AskedRollout { turns, lengths, signals: all, .. } = asked;
+        for (source, signals) in self.sources().iter().zip(all.iter_mut()) {
+            let Some(policy) = self.may_ask_again(source) else { continue };
             // The places of turns that lack the same.
             let mut missing: BTreeMap<Option<BTreeSet<String>>, Vec<usize>> = BTreeMap::new();
             for (place, signal) in signals.iter().enumerate() {
-                if self.misses(source.as_ref(), signal) {
-                    missing.entry(self.missing_prompts(signal)).or_default().push(place);
+                if misses(policy, signal) {
+                    missing.entry(missing_prompts(policy, signal)).or_default().push(place);
                 }
             }
             let turns: &Vec<usize> = turns;
@@ -116,7 +137,7 @@ impl Scorer {
                     places.iter().filter_map(|place| turns.get(*place).copied()).collect();
                 let ask = self.question(rollout, &turns, deadline);
                 let ask = Ask { prompts: prompts.as_ref(), ..ask };
-                self::signals(source.as_ref(), ask).await
+                self::signals(&**source, ask).await
             });
             for ((prompts, places), answers) in missing.iter().zip(join_all(again).await) {
                 for (place, answer) in places.iter().zip(answers) {
@@ -126,35 +147,33 @@ impl Scorer {
                 }
             }
         }
+        self.combine(all, lengths);
     }
 
-    fn policy(&self) -> Option<AbstainPolicy> {
-        match self.fusion().on_abstain {
-            OnAbstain::ByCause(policy) => Some(policy),
-            OnAbstain::Skip | OnAbstain::Null => None,
-        }
+    /// The actions on abstentions of a source that may be asked once more. Rules are not: they would
+    /// decide the same.
+    fn may_ask_again(&self, source: &ScorerSource) -> Option<AbstainPolicy> {
+        let is_asked = !matches!(source.kind(), SourceKind::Rules | SourceKind::Ensemble);
+        source.policy(self.fusion()).filter(|_| is_asked)
     }
+}
 
-    /// True if `signal` of `source` lacks something that may be asked for once more. Rules are not:
-    /// they would decide the same. An ambiguous answer is not, because a forged verdict should not
-    /// get a second chance.
-    fn misses(&self, source: &dyn RewardSource, signal: &Signal) -> bool {
-        matches!(source.channel(), Channel::Judge | Channel::Other)
-            && signal.abstained.iter().any(|abstention| self.is_asked_again(abstention))
-    }
+/// True if `signal` lacks something that may be asked for once more.
+fn misses(policy: AbstainPolicy, signal: &Signal) -> bool {
+    signal.abstained.iter().any(|abstention| is_asked_again(policy, abstention))
+}
 
-    fn is_asked_again(&self, abstention: &Abstention) -> bool {
-        abstention.why != AbstainWhy::Ambiguous
-            && self
-                .policy()
-                .is_some_and(|policy| policy.action(abstention.cause()) == AbstainAction::Group)
-    }
+/// An ambiguous answer is not asked for again, because a forged verdict should not get a second
+/// chance.
+fn is_asked_again(policy: AbstainPolicy, abstention: &Abstention) -> bool {
+    abstention.why != AbstainWhy::Ambiguous
+        && policy.action(abstention.cause()) == AbstainAction::Group
+}
 
-    /// The prompts to ask again; `None` for all.
-    fn missing_prompts(&self, signal: &Signal) -> Option<BTreeSet<String>> {
-        let missing = signal.abstained.iter().filter(|abstention| self.is_asked_again(abstention));
-        missing.map(|abstention| abstention.prompt.clone()).collect()
-    }
+/// The prompts to ask again; `None` for all.
+fn missing_prompts(policy: AbstainPolicy, signal: &Signal) -> Option<BTreeSet<String>> {
+    let missing = signal.abstained.iter().filter(|abstention| is_asked_again(policy, abstention));
+    missing.map(|abstention| abstention.prompt.clone()).collect()
 }
 
 /// Replaces the parts of `signal` about `prompts`, or all of it, by a second answer.

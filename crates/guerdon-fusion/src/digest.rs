@@ -3,12 +3,10 @@
 //! The hashed text is JSON with sorted keys, so it does not depend on the order of a configuration
 //! file, on its comments, or on the machine.
 
-use std::sync::Arc;
-
 use guerdon_types::{ConfigDigest, FusionConfig};
 use serde_json::{Value, json};
 
-use crate::RewardSource;
+use crate::ScorerSource;
 
 /// Counts changes to the arithmetic of rewards. It is part of every digest, so that two versions of
 /// guerdon that compute different rewards from one configuration have different digests. Raise it
@@ -16,17 +14,8 @@ use crate::RewardSource;
 pub const SCORING_REVISION: u32 = 1;
 
 /// The digest of `sources`, in their order, and `fusion`.
-pub(crate) fn of(sources: &[Arc<dyn RewardSource>], fusion: &FusionConfig) -> ConfigDigest {
-    let sources: Vec<Value> = sources
-        .iter()
-        .map(|source| {
-            json!({
-                "id": source.id(),
-                "channel": format!("{:?}", source.channel()),
-                "identity": source.identity(),
-            })
-        })
-        .collect();
+pub(crate) fn of(sources: &[ScorerSource], fusion: &FusionConfig) -> ConfigDigest {
+    let sources: Vec<Value> = sources.iter().filter_map(ScorerSource::shape).collect();
     let shape = json!({ "revision": SCORING_REVISION, "fusion": fusion, "sources": sources });
     let mut text = String::new();
     write(&shape, &mut text);

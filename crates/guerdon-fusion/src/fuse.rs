@@ -149,7 +149,7 @@ mod tests {
         ) {
             let config = FusionConfig { floor: Finite::new(floor).unwrap(), ..config(FusionMethod::Gated) };
             let free = signals(Some(rm), judge, None);
-            let vetoed = fuse(&TurnSignals { vetoed: true, ..free }, &config).unwrap();
+            let vetoed = fuse(&TurnSignals { vetoed: true, ..free.clone() }, &config).unwrap();
             prop_assert!(vetoed <= floor);
             prop_assert!(vetoed <= fuse(&free, &config).unwrap());
         }
@@ -206,7 +206,7 @@ mod tests {
             // A second base source that answered does not stand in for the one that did not.
             for lacking in [Standing::Silent, Standing::PartlyScored(1.0)] {
                 let rest = signals(None, Some(5.0), Some(-20.0));
-                let late = TurnSignals { rm: Some(lacking), ..rest };
+                let late = TurnSignals { rm: Some(lacking), ..rest.clone() };
                 assert_eq!(fuse(&late, &config), None, "{lacking:?}, {config:?}");
             }
         }

@@ -17,6 +17,7 @@
 //! | File | Contents |
 //! |---|---|
 //! | `source.rs` | the trait that every reward source implements |
+//! | `sources/` | a source with its settings in a profile; several sources as one (ensemble) |
 //! | `scorer.rs` | the sources of a profile with their fusion |
 //! | `asked.rs` | a rollout whose sources have answered; the second question about missing rubrics |
 //! | `settle.rs` | from the signals of a group to its results, by the causes of abstentions |
@@ -48,6 +49,7 @@ mod scorer;
 mod settle;
 mod source;
 mod source_signals;
+mod sources;
 mod standing;
 mod table;
 mod weighted;
@@ -69,6 +71,7 @@ pub use repo::{enhancement, repo, repo_with_floor};
 pub use scorer::Scorer;
 pub use settle::{DroppedRubric, SettledGroup};
 pub use source::{Ask, Channel, RewardSource, SourceVersion, WorstVerdict};
+pub use sources::{Ensemble, EnsembleSource, ScorerSource, SourceSettings};
 pub use standing::Standing;
 pub use table::TurnSignals;
 pub use weighted::{soft_min_of_terms, weighted_sum};

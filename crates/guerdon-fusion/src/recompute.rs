@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use guerdon_types::{
     AbstainEffect, Finite, FusionConfig, GroupId, OnAbstain, Part, RolloutResult, SourceId,
-    TurnResult, Word,
+    SourceRole, TurnResult, Word,
 };
 
-use crate::{Channel, Standing, TurnSignals, aggregate, fuse};
+use crate::row::reward;
+use crate::{Channel, Standing, TurnSignals, aggregate};
 
 /// The greatest difference to a stored reward that counts as equal. Replies print a reward exactly.
 const EQUAL: f64 = 1e-9;
@@ -59,6 +60,9 @@ pub fn recompute(
 /// is not read. `None` if there is none, or if a worst verdict counted whose points are not stored.
 #[must_use]
 pub fn reward_of_parts(turn: &TurnResult, fusion: &FusionConfig) -> Option<f64> {
+    if !turn.parts.is_empty() {
+        return reward_of_named_parts(turn, fusion);
+    }
     let mut signals = TurnSignals::default();
     let mut parts: BTreeMap<SourceId, (Channel, Option<Part>)> = BTreeMap::new();
     let shipped = [
@@ -88,14 +92,65 @@ pub fn reward_of_parts(turn: &TurnResult, fusion: &FusionConfig) -> Option<f64> 
         signals.enter(channel, standing);
         signals.vetoed |= part.is_some_and(|part| part.vetoes());
     }
-    let worst = Some(Word::Known(AbstainEffect::Worst));
-    if turn.abstained.iter().any(|one| one.effect == worst) {
+    if counts_worst(turn) {
         // The points of the worst verdict are not stored.
         return None;
     }
     let strict = fusion.on_abstain == OnAbstain::Null;
     let on_abstain = if strict { OnAbstain::Null } else { OnAbstain::Skip };
-    fuse(&signals, &FusionConfig { on_abstain, ..fusion.clone() })
+    reward(&signals, &FusionConfig { on_abstain, ..fusion.clone() })
+}
+
+fn counts_worst(turn: &TurnResult) -> bool {
+    let worst = Some(Word::Known(AbstainEffect::Worst));
+    turn.abstained.iter().any(|one| one.effect == worst)
+}
+
+/// As [`reward_of_parts`], for a turn that has the parts of all sources by name. The points of
+/// `rm`, `judge` and `rules` are those of their own fields, which edits change. `None` also if such
+/// a field was edited and the source's number was normalised, which is not stored.
+fn reward_of_named_parts(turn: &TurnResult, fusion: &FusionConfig) -> Option<f64> {
+    let mut signals = TurnSignals::default();
+    for (source, part) in &turn.parts {
+        let (Some(kind), Some(role)) = (part.kind.known(), part.role()) else { return None };
+        if !role.is_fused() {
+            continue;
+        }
+        let own = match source.as_str() {
+            "rm" => turn.rm.clone().map(Part::Rm),
+            "judge" => turn.judge.clone().map(Part::Judge),
+            "rules" => turn.rules.clone().map(Part::Rules),
+            _ => None,
+        };
+        let (mut term, mut veto) = (part.term(), part.veto);
+        if let Some(own) = own {
+            veto = own.vetoes();
+            if own.number() != part.value {
+                if part.normalised.is_some() {
+                    return None;
+                }
+                term = part.weight.map_or(1.0, Finite::get) * own.value();
+            }
+        }
+        let is_whole = turn.abstained.iter().all(|one| one.source != *source);
+        let standing = if is_whole { Standing::Scored(term) } else { Standing::PartlyScored(term) };
+        if let Some(channel) = Channel::of(kind, role) {
+            signals.enter(channel, standing);
+        }
+        signals.vetoed |= veto;
+        signals.gated |= veto && role == SourceRole::Gate;
+    }
+    let audit = Some(Word::Known(AbstainEffect::Audit));
+    let counted = turn.abstained.iter().filter(|one| one.effect != audit);
+    let has_silent = counted.clone().any(|one| !turn.parts.contains_key(&one.source));
+    let strict = fusion.on_abstain == OnAbstain::Null;
+    // A base that abstained leaves no reward, and neither does any other source if the fusion is
+    // strict. Their kinds are not stored, so a turn with a reward had no such source.
+    let is_unknown = has_silent && turn.reward.is_none();
+    if counts_worst(turn) || is_unknown || (strict && counted.count() > 0) {
+        return None;
+    }
+    reward(&signals, &FusionConfig { on_abstain: OnAbstain::Skip, ..fusion.clone() })
 }
 
 fn is_equal(one: Option<f64>, other: Option<f64>) -> bool {

@@ -1,21 +1,27 @@
 //! Reward sources and their fusion, which never change: a rollout sees one generation.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guerdon_types::{
     ConfigDigest, FusionConfig, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout,
-    RolloutResult, Signal, SourceId, Usage, Versions,
+    RolloutResult, Signal, SourceId, SourceKind, SourceRole, Usage, Versions,
 };
 
 use crate::source_signals::signals;
-use crate::{Ask, Channel, RewardSource, SourceVersion, digest};
+use crate::sources::{EnsemblePlaces, in_order};
+use crate::{Ask, RewardSource, ScorerSource, SourceVersion, digest};
 
 /// Reward sources and the fusion that combines their signals.
 #[derive(Debug, Clone)]
 pub struct Scorer {
-    sources: Vec<Arc<dyn RewardSource>>,
+    sources: Vec<ScorerSource>,
+    /// The ensembles among them, members first.
+    ensembles: Vec<EnsemblePlaces>,
     fusion: FusionConfig,
+    /// Set if results have the part of every source by name.
+    reports_parts: bool,
     /// Of the sources and the fusion that this scorer was made with.
     digest: ConfigDigest,
     client: u64,
@@ -27,22 +33,49 @@ pub struct Scorer {
 #[derive(Debug)]
 pub(crate) struct ComparedRules {
     pub(crate) generation: u64,
-    pub(crate) rules: Vec<Arc<dyn RewardSource>>,
+    pub(crate) rules: Vec<ScorerSource>,
     pub(crate) fusion: FusionConfig,
 }
 
 impl Scorer {
-    /// A scorer that asks `sources`; the reply lists them in this order.
+    /// A scorer that asks `sources` in the roles of their kinds; the reply lists them in this order.
     #[must_use]
     pub fn new(sources: Vec<Arc<dyn RewardSource>>, fusion: FusionConfig) -> Self {
+        Self::with_settings(sources.into_iter().map(ScorerSource::from).collect(), fusion)
+    }
+
+    /// A scorer that asks `sources`; the reply lists them in this order.
+    #[must_use]
+    pub fn with_settings(sources: Vec<ScorerSource>, fusion: FusionConfig) -> Self {
         let digest = digest::of(&sources, &fusion);
-        Self { sources, fusion, digest, client: 0, request_bytes: 0, compared: None }
+        let (client, request_bytes, compared) = (0, 0, None);
+        let ensembles = in_order(&sources);
+        Self {
+            sources,
+            ensembles,
+            fusion,
+            reports_parts: false,
+            digest,
+            client,
+            request_bytes,
+            compared,
+        }
     }
 
     /// The sources.
     #[must_use]
-    pub fn sources(&self) -> &[Arc<dyn RewardSource>] {
+    pub fn sources(&self) -> &[ScorerSource] {
         &self.sources
+    }
+
+    /// A copy whose results have the part of every source by name, in one form for all kinds.
+    #[must_use]
+    pub fn reporting_parts(self) -> Self {
+        Self { reports_parts: true, ..self }
+    }
+
+    pub(crate) const fn reports_parts(&self) -> bool {
+        self.reports_parts
     }
 
     /// The fusion.
@@ -80,7 +113,12 @@ impl Scorer {
                 return Err(Invalid::new(ProblemCode::UnknownSource, format!("/sources/{index}"), detail)
                     .hint("name sources of this profile, choose another `profile`, or leave `sources` out"));
             }
+            let wanted = self.with_members(wanted);
             narrowed.sources.retain(|source| wanted.contains(source.id()));
+            narrowed.ensembles = in_order(&narrowed.sources);
+        }
+        if narrowed.sources.iter().any(|source| source.running().is_some()) {
+            narrowed.sources = narrowed.sources.iter().map(ScorerSource::at_this_time).collect();
         }
         if let Some(patch) = patch {
             narrowed.fusion = self.fusion.patched(patch)?;
@@ -105,7 +143,7 @@ impl Scorer {
     /// The reward model and the judge are asked once: their signals are used for both.
     #[must_use]
     pub fn compared_with(self, other: &Self, generation: u64) -> Self {
-        let rules = other.sources.iter().filter(|source| source.channel() == Channel::Rules);
+        let rules = other.sources.iter().filter(|source| source.kind() == SourceKind::Rules);
         let other = ComparedRules {
             generation,
             rules: rules.cloned().collect(),
@@ -119,6 +157,26 @@ impl Scorer {
     #[must_use]
     pub fn full_for(&self) -> Option<Duration> {
         self.sources.iter().filter_map(|source| source.full_for_client(self.client)).max()
+    }
+
+    /// The ensembles, members first.
+    pub(crate) fn ensembles(&self) -> &[EnsemblePlaces] {
+        &self.ensembles
+    }
+
+    /// The `wanted` sources with the members of the ensembles among them.
+    fn with_members(&self, wanted: &[SourceId]) -> BTreeSet<SourceId> {
+        let mut all: BTreeSet<SourceId> = wanted.iter().cloned().collect();
+        // Members come first, so that an ensemble is seen before them in the reverse order.
+        for EnsemblePlaces { place, .. } in self.ensembles.iter().rev() {
+            let Some(source) = self.sources.get(*place).filter(|one| all.contains(one.id())) else {
+                continue;
+            };
+            if let Some(ensemble) = source.ensemble() {
+                all.extend(ensemble.of.iter().cloned());
+            }
+        }
+        all
     }
 
     fn has(&self, id: &SourceId) -> bool {
@@ -138,9 +196,14 @@ impl Scorer {
             )
             .hint("name at least one source, or leave `sources` out"));
         }
-        if self.fusion.needs_rm()
-            && !self.sources.iter().any(|source| source.channel() == Channel::Base)
-        {
+        let has = |role: SourceRole| self.sources.iter().any(|source| source.role() == role);
+        if !has(SourceRole::Base) && !has(SourceRole::Points) {
+            let detail = "none of the sources has a number that is fused: gates only veto, audits are \
+                          only reported, and a member counts in its ensemble";
+            return Err(Invalid::new(ProblemCode::FusionNeedsSource, "/sources", detail)
+                .hint("add a source with the role `base` or `points`, or leave `sources` out"));
+        }
+        if self.fusion.needs_rm() && !has(SourceRole::Base) {
             let detail = "the fusion modulates the reward model's score, and no reward model is among the sources";
             return Err(Invalid::new(ProblemCode::FusionNeedsSource, "/sources", detail)
                 .hint("add `rm` to `sources`, or set `fusion` to {\"method\": \"weighted_sum\"}"));
@@ -153,16 +216,26 @@ impl Scorer {
     pub fn versions(&self, profile: ProfileName, generation: u64) -> Versions {
         let mut versions = Versions::new(profile, self.fusion.clone(), generation);
         versions.digest = Some(self.digest.to_string());
+        let mut settings = serde_json::Map::new();
         for source in &self.sources {
-            match (source.channel(), source.version()) {
+            if self.reports_parts {
+                settings.insert(source.id().to_string(), source.report());
+            }
+            match (source.kind(), source.version()) {
                 (_, SourceVersion::Model { hash, calibration }) => {
-                    versions.rm = Some(hash);
-                    versions.calibration = Some(calibration.into());
+                    // The model of the base, unless one of several is called `rm`.
+                    if versions.rm.is_none() || *source.id() == SourceId::rm() {
+                        versions.rm = Some(hash);
+                        versions.calibration = Some(calibration.into());
+                    }
                 }
-                (Channel::Judge, SourceVersion::Texts(texts)) => versions.judge.extend(texts),
-                (Channel::Rules, SourceVersion::Texts(texts)) => versions.rules.extend(texts),
+                (SourceKind::Judge, SourceVersion::Texts(texts)) => versions.judge.extend(texts),
+                (SourceKind::Rules, SourceVersion::Texts(texts)) => versions.rules.extend(texts),
                 (_, SourceVersion::Texts(texts)) => versions.other.extend(texts),
             }
+        }
+        if self.reports_parts {
+            versions.settings.insert("sources".to_owned(), settings.into());
         }
         versions
     }
@@ -202,7 +275,7 @@ impl ComparedRules {
     pub(crate) async fn signals(&self, ask: Ask<'_>) -> Vec<Vec<Signal>> {
         let mut answers = Vec::with_capacity(self.rules.len());
         for source in &self.rules {
-            answers.push(signals(source.as_ref(), ask).await);
+            answers.push(signals(&**source, ask).await);
         }
         answers
     }
@@ -222,7 +295,7 @@ mod tests {
     #[derive(Debug)]
     struct FixedSource {
         id: SourceId,
-        channel: Channel,
+        kind: SourceKind,
         signals: Vec<Signal>,
     }
 
@@ -230,8 +303,8 @@ mod tests {
         fn id(&self) -> &SourceId {
             &self.id
         }
-        fn channel(&self) -> Channel {
-            self.channel
+        fn kind(&self) -> SourceKind {
+            self.kind
         }
         fn about(&self) -> String {
             "returns fixed signals".into()
@@ -251,8 +324,8 @@ mod tests {
         }))
     }
 
-    fn source(id: &str, channel: Channel, signals: Vec<Signal>) -> Arc<dyn RewardSource> {
-        Arc::new(FixedSource { id: id.into(), channel, signals })
+    fn source(id: &str, kind: SourceKind, signals: Vec<Signal>) -> Arc<dyn RewardSource> {
+        Arc::new(FixedSource { id: id.into(), kind, signals })
     }
 
     fn two_turns() -> Rollout {
@@ -272,8 +345,8 @@ mod tests {
     fn every_turn_gets_its_own_fused_reward() {
         let scorer = Scorer::new(
             vec![
-                source("base", Channel::Base, vec![points(2), points(-2)]),
-                source("patch", Channel::Other, vec![points(-50), points(-50)]),
+                source("base", SourceKind::Model, vec![points(2), points(-2)]),
+                source("patch", SourceKind::External, vec![points(-50), points(-50)]),
             ],
             FusionConfig::default(),
         );
@@ -287,7 +360,7 @@ mod tests {
     #[test]
     fn source_with_too_few_signals_abstains_on_every_turn() {
         let scorer = Scorer::new(
-            vec![source("base", Channel::Base, vec![points(2)])],
+            vec![source("base", SourceKind::Model, vec![points(2)])],
             FusionConfig::default(),
         );
         let result = score(&scorer);
@@ -302,8 +375,8 @@ mod tests {
             Signal::abstained(Abstention::new("base".into(), AbstainWhy::Deadline, "too late"));
         let scorer = Scorer::new(
             vec![
-                source("base", Channel::Base, vec![points(1), silent]),
-                source("patch", Channel::Other, vec![points(-50), points(-50)]),
+                source("base", SourceKind::Model, vec![points(1), silent]),
+                source("patch", SourceKind::External, vec![points(-50), points(-50)]),
             ],
             FusionConfig::default(),
         );
@@ -320,7 +393,7 @@ mod tests {
             .because(AbstainReason::Unreadable);
         let signals = vec![points(1), Signal::abstained(refused)];
         let scorer =
-            Scorer::new(vec![source("base", Channel::Base, signals)], FusionConfig::default());
+            Scorer::new(vec![source("base", SourceKind::Model, signals)], FusionConfig::default());
         let problem = score(&scorer).error.unwrap();
         assert_eq!(problem.status, 422);
         assert_eq!(problem.code, ProblemCode::InvalidRequest);
@@ -331,7 +404,7 @@ mod tests {
 
     #[test]
     fn narrowed_scorer_keeps_the_digest_of_its_origin() {
-        let sources = || vec![source("base", Channel::Base, Vec::new())];
+        let sources = || vec![source("base", SourceKind::Model, Vec::new())];
         let scorer = Scorer::new(sources(), FusionConfig::default());
         let patch = serde_json::from_str(r#"{"bound": 7}"#).unwrap();
         let narrowed = scorer.narrowed(None, Some(&patch)).unwrap();
@@ -343,7 +416,7 @@ mod tests {
         let other = Scorer::new(sources(), narrowed.fusion().clone());
         assert_ne!(other.digest(), scorer.digest());
         let renamed =
-            Scorer::new(vec![source("b", Channel::Base, Vec::new())], FusionConfig::default());
+            Scorer::new(vec![source("b", SourceKind::Model, Vec::new())], FusionConfig::default());
         assert_ne!(renamed.digest(), scorer.digest());
     }
 
@@ -351,8 +424,8 @@ mod tests {
     fn leaving_out_the_base_requires_a_fusion_without_it() {
         let scorer = Scorer::new(
             vec![
-                source("base", Channel::Base, Vec::new()),
-                source("patch", Channel::Other, Vec::new()),
+                source("base", SourceKind::Model, Vec::new()),
+                source("patch", SourceKind::External, Vec::new()),
             ],
             FusionConfig::default(),
         );

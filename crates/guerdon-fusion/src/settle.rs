@@ -7,17 +7,16 @@
 //! be due to its content, so the stricter of both actions counts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use guerdon_types::{
     AbstainAction, AbstainCause, AbstainEffect, AbstainPolicy, AbstainReason, Abstention, Finite,
-    FusionConfig, OnAbstain, OtherGenerationTurn, Problem, ProblemCode, RolloutId, RolloutResult,
-    Signal, SourceId, TurnResult, Usage, Word,
+    FusionConfig, OtherGenerationTurn, Problem, ProblemCode, RolloutId, RolloutResult, Signal,
+    SourceId, SourceKind, TurnResult, Usage, Word,
 };
 
 use crate::asked::{AskedRollout, take_out};
 use crate::row::TurnRow;
-use crate::{Channel, RewardSource, Scorer, SourceVersion, WorstVerdict, aggregate};
+use crate::{Scorer, ScorerSource, SourceVersion, WorstVerdict, aggregate};
 
 /// The longest part of a reason that all rollouts of a group repeat, in characters.
 const LONGEST_REASON: usize = 200;
@@ -46,21 +45,33 @@ impl Scorer {
     /// Makes the results of the rollouts of one group. A rollout without a group is settled alone.
     #[must_use]
     pub fn settle(&self, group: Vec<AskedRollout>) -> SettledGroup {
-        let (mut rollouts, mut signals, mut compared) = (Vec::new(), Vec::new(), Vec::new());
-        for AskedRollout { index, id, turns, signals: own, compared: other, problem } in group {
-            rollouts.push((index, id, turns, problem));
+        let (mut rollouts, mut turns) = (Vec::new(), Vec::new());
+        let (mut signals, mut compared) = (Vec::new(), Vec::new());
+        for AskedRollout {
+            index,
+            id,
+            turns: own_turns,
+            lengths,
+            signals: own,
+            compared: other,
+            problem,
+        } in group
+        {
+            turns.push((own_turns, lengths));
+            rollouts.push((index, id, problem));
             signals.push(own);
             compared.push(other);
         }
-        let ids: Vec<RolloutId> = rollouts.iter().map(|(_, id, ..)| id.clone()).collect();
+        let ids: Vec<RolloutId> = rollouts.iter().map(|(_, id, _)| id.clone()).collect();
         let beside = self.compared().map(|other| {
             let kept: Vec<usize> = (0..self.sources().len())
                 .filter(|index| {
-                    self.sources().get(*index).is_some_and(|one| one.channel() != Channel::Rules)
+                    self.sources().get(*index).is_some_and(|one| one.kind() != SourceKind::Rules)
                 })
                 .collect();
             let of_self = kept.iter().filter_map(|index| self.sources().get(*index));
-            let sources: Vec<_> = of_self.chain(&other.rules).cloned().collect();
+            let sources: Vec<ScorerSource> =
+                of_self.chain(&other.rules).map(ScorerSource::unobserving).collect();
             let both = signals.iter().zip(compared).map(|(own, other)| {
                 let own = kept.iter().filter_map(|index| own.get(*index).cloned());
                 own.chain(other).collect()
@@ -71,12 +82,17 @@ impl Scorer {
         });
         let (effects, dropped) = resolve(self.sources(), self.fusion(), &ids, &mut signals);
         let mut usages = vec![Usage::default(); rollouts.len()];
-        let turns: Vec<Vec<usize>> = rollouts.iter().map(|(.., turns, _)| turns.clone()).collect();
         let resolved = SettledSignals { signals, effects };
-        let mut results = finish(self.sources(), self.fusion(), &turns, resolved, &mut usages);
+        let fused = Fused {
+            sources: self.sources(),
+            fusion: self.fusion(),
+            reports_parts: self.reports_parts(),
+        };
+        let mut results = finish(fused, &turns, resolved, &mut usages);
         if let (Some((sources, resolved)), Some(other)) = (beside, self.compared()) {
             let ignored = &mut vec![Usage::default(); rollouts.len()];
-            let beside = finish(&sources, &other.fusion, &turns, resolved, ignored);
+            let fused = Fused { sources: &sources, fusion: &other.fusion, reports_parts: false };
+            let beside = finish(fused, &turns, resolved, ignored);
             for (turns, other_turns) in results.iter_mut().zip(beside) {
                 for (turn, TurnResult { reward, rules, .. }) in turns.iter_mut().zip(other_turns) {
                     let generation = other.generation;
@@ -85,7 +101,7 @@ impl Scorer {
             }
         }
         let results = rollouts.into_iter().zip(results).zip(usages).map(
-            |(((index, id, _, problem), turns), usage)| {
+            |(((index, id, problem), turns), usage)| {
                 let result = match problem {
                     Some(problem) => unscored(id, turns, problem),
                     None => self.result(index, id, turns),
@@ -125,7 +141,8 @@ impl Scorer {
 #[derive(Debug, Default)]
 struct TurnEffect {
     void: bool,
-    worst: Vec<(Channel, WorstVerdict)>,
+    /// The worst verdicts, each with the place of its source.
+    worst: Vec<(usize, WorstVerdict)>,
 }
 
 /// The signals of each rollout, of each source, on each turn, and the effects on each of its turns.
@@ -134,26 +151,39 @@ struct SettledSignals {
     effects: Vec<Vec<TurnEffect>>,
 }
 
+/// The sources whose signals are fused, and the fusion.
+#[derive(Clone, Copy)]
+struct Fused<'a> {
+    sources: &'a [ScorerSource],
+    fusion: &'a FusionConfig,
+    reports_parts: bool,
+}
+
 /// The rows of each rollout, fused.
 fn finish(
-    sources: &[Arc<dyn RewardSource>],
-    fusion: &FusionConfig,
-    turns: &[Vec<usize>],
+    Fused { sources, fusion, reports_parts }: Fused<'_>,
+    turns: &[(Vec<usize>, Vec<usize>)],
     SettledSignals { signals, effects }: SettledSignals,
     usages: &mut [Usage],
 ) -> Vec<Vec<TurnResult>> {
     let mut results = Vec::with_capacity(turns.len());
-    for (((turns, signals), effects), usage) in turns.iter().zip(signals).zip(effects).zip(usages) {
-        let mut rows: Vec<TurnRow> = turns.iter().map(|turn| TurnRow::new(*turn)).collect();
+    let all = turns.iter().zip(signals).zip(effects).zip(usages);
+    for ((((turns, lengths), signals), effects), usage) in all {
+        let length = |place: usize| lengths.get(place).copied().unwrap_or_default();
+        let row =
+            |(place, turn): (usize, &usize)| TurnRow::new(*turn, length(place), reports_parts);
+        let mut rows: Vec<TurnRow> = turns.iter().enumerate().map(row).collect();
         for (source, signals) in sources.iter().zip(signals) {
             for (row, signal) in rows.iter_mut().zip(signals) {
-                row.enter(source.as_ref(), signal, usage);
+                row.enter(source, signal, fusion, usage);
             }
         }
         for (row, TurnEffect { void, worst }) in rows.iter_mut().zip(effects) {
-            row.signals.void = void;
-            for (channel, verdict) in worst {
-                row.enter_worst(channel, verdict);
+            row.signals.void |= void;
+            for (place, verdict) in worst {
+                if let Some(source) = sources.get(place) {
+                    row.enter_worst(source, verdict);
+                }
             }
         }
         results.push(rows.into_iter().map(|row| row.finish(fusion)).collect());
@@ -166,7 +196,9 @@ type Unit = (usize, Option<String>);
 
 /// The absences of a group, by what is absent.
 struct Absences {
-    policy: AbstainPolicy,
+    /// The actions on abstentions of each source; `None` for one whose abstentions are not treated
+    /// by cause.
+    policies: Vec<Option<AbstainPolicy>>,
     /// The number of rollouts.
     rollouts: usize,
     /// The number of rollouts that lack each unit.
@@ -174,17 +206,13 @@ struct Absences {
 }
 
 impl Absences {
-    fn of(
-        policy: AbstainPolicy,
-        sources: &[Arc<dyn RewardSource>],
-        signals: &[Vec<Vec<Signal>>],
-    ) -> Self {
+    fn of(policies: Vec<Option<AbstainPolicy>>, signals: &[Vec<Vec<Signal>>]) -> Self {
         let mut lacking: BTreeMap<Unit, usize> = BTreeMap::new();
         // A rollout that cannot be scored has no signals, and is compared with no other.
         let asked = || signals.iter().filter(|signals| !signals.is_empty());
         for signals in asked() {
             let mut units: BTreeSet<Unit> = BTreeSet::new();
-            for (place, (_, signals)) in enhancing(sources, signals) {
+            for (place, signals) in by_cause(&policies, signals) {
                 let abstained = signals.iter().flat_map(|signal| &signal.abstained);
                 units.extend(abstained.map(|one| (place, one.prompt.clone())));
             }
@@ -192,12 +220,14 @@ impl Absences {
                 *lacking.entry(unit).or_default() += 1;
             }
         }
-        Self { policy, rollouts: asked().count(), lacking }
+        let rollouts = asked().count();
+        Self { policies, rollouts, lacking }
     }
 
     /// The action on an abstention of the source at `place`.
     fn action(&self, place: usize, abstention: &Abstention) -> AbstainAction {
-        let own = self.policy.action(abstention.cause());
+        let Some(Some(policy)) = self.policies.get(place) else { return AbstainAction::Skip };
+        let own = policy.action(abstention.cause());
         let lack = |prompt| self.lacking.get(&(place, prompt)).copied().unwrap_or_default();
         // A rollout that lacks the whole source lacks each of its prompts.
         let mut lacking = lack(abstention.prompt.clone());
@@ -205,26 +235,27 @@ impl Absences {
             lacking += lack(None);
         }
         if abstention.is_of_a_limit() && lacking < self.rollouts {
-            return own.max(self.policy.action(AbstainCause::Content));
+            return own.max(policy.action(AbstainCause::Content));
         }
         own
     }
 }
 
-/// The sources other than the base, by their places, with the signals of one rollout.
-fn enhancing<'a>(
-    sources: &'a [Arc<dyn RewardSource>],
+/// The signals of one rollout, with the places of their sources, of the sources whose abstentions
+/// are treated by cause.
+fn by_cause<'a>(
+    policies: &'a [Option<AbstainPolicy>],
     signals: &'a [Vec<Signal>],
-) -> impl Iterator<Item = (usize, (&'a Arc<dyn RewardSource>, &'a Vec<Signal>))> {
-    let all = sources.iter().zip(signals).enumerate();
-    all.filter(|(_, (source, _))| source.channel() != Channel::Base)
+) -> impl Iterator<Item = (usize, &'a Vec<Signal>)> {
+    let all = policies.iter().zip(signals).enumerate();
+    all.filter_map(|(place, (policy, signals))| policy.map(|_| (place, signals)))
 }
 
-/// Applies `fusion.on_abstain` by cause to the signals of a group: `signals` of each rollout, of
+/// Applies `on_abstain` by cause to the signals of a group: `signals` of each rollout, of
 /// each source, on each turn. Returns the effects on each turn of each rollout, and the rubrics that
 /// were dropped.
 fn resolve(
-    sources: &[Arc<dyn RewardSource>],
+    sources: &[ScorerSource],
     fusion: &FusionConfig,
     ids: &[RolloutId],
     signals: &mut [Vec<Vec<Signal>>],
@@ -234,12 +265,15 @@ fn resolve(
         .iter()
         .map(|signals| (0..turns(signals)).map(|_| TurnEffect::default()).collect())
         .collect();
-    let OnAbstain::ByCause(policy) = fusion.on_abstain else { return (effects, Vec::new()) };
-    let absences = Absences::of(policy, sources, signals);
+    if !sources.iter().any(|source| source.policy(fusion).is_some()) {
+        return (effects, Vec::new());
+    }
+    let policies = sources.iter().map(|source| source.policy(fusion)).collect();
+    let absences = Absences::of(policies, signals);
     let dropped = dropped(&absences, sources, ids, signals);
     for (signals, effects) in signals.iter_mut().zip(&mut effects) {
         for (place, (source, signals)) in sources.iter().zip(signals).enumerate() {
-            if source.channel() == Channel::Base {
+            if source.policy(fusion).is_none() {
                 continue;
             }
             let dropped: Vec<&Abstention> = dropped
@@ -248,8 +282,8 @@ fn resolve(
                 .map(|(_, shared)| shared)
                 .collect();
             for (signal, effect) in signals.iter_mut().zip(effects.iter_mut()) {
-                apply(&absences, (place, source.as_ref()), signal, effect);
-                drop_rubrics(&absences, (place, source.as_ref()), signal, &dropped);
+                apply(&absences, (place, source), signal, effect);
+                drop_rubrics(&absences, (place, source), signal, &dropped);
             }
         }
     }
@@ -264,7 +298,7 @@ fn resolve(
 /// get. Of rules nothing is dropped: they hold guardrails.
 fn dropped(
     absences: &Absences,
-    sources: &[Arc<dyn RewardSource>],
+    sources: &[ScorerSource],
     ids: &[RolloutId],
     signals: &[Vec<Vec<Signal>>],
 ) -> BTreeMap<Unit, Abstention> {
@@ -273,8 +307,8 @@ fn dropped(
         return dropped;
     }
     for (id, signals) in ids.iter().zip(signals) {
-        for (place, (source, signals)) in enhancing(sources, signals) {
-            if source.channel() == Channel::Rules {
+        for (place, signals) in by_cause(&absences.policies, signals) {
+            if sources.get(place).is_none_or(|source| source.kind() == SourceKind::Rules) {
                 continue;
             }
             for abstention in signals.iter().flat_map(|signal| &signal.abstained) {
@@ -305,7 +339,7 @@ fn dropped(
 /// Applies the actions on the abstentions of one signal, without those that need the whole group.
 fn apply(
     absences: &Absences,
-    (place, source): (usize, &dyn RewardSource),
+    (place, source): (usize, &ScorerSource),
     signal: &mut Signal,
     effect: &mut TurnEffect,
 ) {
@@ -320,7 +354,7 @@ fn apply(
                     abstention.effect = Some(Word::Known(AbstainEffect::Worst));
                     abstention.detail.push_str("; the worst verdict is counted");
                     if worst.insert(abstention.prompt.clone()) {
-                        effect.worst.push((source.channel(), verdict));
+                        effect.worst.push((place, verdict));
                     }
                 }
             },
@@ -338,7 +372,7 @@ fn apply(
 /// Takes the dropped rubrics out of a signal.
 fn drop_rubrics(
     absences: &Absences,
-    (place, source): (usize, &dyn RewardSource),
+    (place, source): (usize, &ScorerSource),
     signal: &mut Signal,
     dropped: &[&Abstention],
 ) {
@@ -358,7 +392,7 @@ fn drop_rubrics(
 }
 
 /// The names of a source's prompts.
-fn prompts(source: &dyn RewardSource) -> Vec<String> {
+fn prompts(source: &ScorerSource) -> Vec<String> {
     match source.version() {
         SourceVersion::Texts(texts) => texts.into_keys().collect(),
         SourceVersion::Model { .. } => Vec::new(),
@@ -374,9 +408,11 @@ fn why_unscored(index: usize, turns: &[TurnResult]) -> Problem {
     let detail = missing.map_or_else(
         || "the turns' rewards do not add up to a finite number".to_owned(),
         |turn| {
+            let audit = Some(Word::Known(AbstainEffect::Audit));
             let whys: Vec<_> = turn
                 .abstained
                 .iter()
+                .filter(|abstention| abstention.effect != audit)
                 .map(|a| format!("{} abstained ({}: {})", a.source, a.why.as_str(), a.detail))
                 .collect();
             let whys = if whys.is_empty() {
@@ -388,7 +424,8 @@ fn why_unscored(index: usize, turns: &[TurnResult]) -> Problem {
         },
     );
     let unreadable = |abstention: &Abstention| {
-        abstention.reason.as_ref().and_then(Word::known) == Some(AbstainReason::Unreadable)
+        abstention.effect != Some(Word::Known(AbstainEffect::Audit))
+            && abstention.reason.as_ref().and_then(Word::known) == Some(AbstainReason::Unreadable)
     };
     if turns.iter().any(|turn| turn.reward.is_none() && turn.abstained.iter().any(unreadable)) {
         return Problem::new(ProblemCode::InvalidRequest, detail)

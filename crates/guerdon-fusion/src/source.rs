@@ -6,7 +6,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use guerdon_types::{Calibration, Finite, Rollout, Signal, SourceId};
+use guerdon_types::{Calibration, Finite, Rollout, Signal, SourceId, SourceKind, SourceRole};
+
+use crate::Ensemble;
 
 /// A rollout and the turns of it that a source scores.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +62,7 @@ pub struct WorstVerdict {
     pub veto: bool,
 }
 
-/// The role of a source's number in the fusion.
+/// The place of a source's number in the fusion: of its role, and for points of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Channel {
     /// The primary signal, which the others modulate: a calibrated score. (paper: RM)
@@ -69,8 +71,22 @@ pub enum Channel {
     Judge,
     /// The rules' points. (paper: RF)
     Rules,
-    /// Points of a source that guerdon does not ship.
+    /// Points of sources of all other kinds.
     Other,
+}
+
+impl Channel {
+    /// The channel of a source of `kind` in `role`; `None` if its number is not fused.
+    #[must_use]
+    pub const fn of(kind: SourceKind, role: SourceRole) -> Option<Self> {
+        match (role, kind) {
+            (SourceRole::Base, _) => Some(Self::Base),
+            (SourceRole::Points, SourceKind::Judge) => Some(Self::Judge),
+            (SourceRole::Points, SourceKind::Rules) => Some(Self::Rules),
+            (SourceRole::Points, _) => Some(Self::Other),
+            _ => None,
+        }
+    }
 }
 
 /// The version of a source. Every reply contains it, so that a reward can be explained later.
@@ -109,8 +125,8 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
     /// The name used in configuration, in metric labels and in the reply.
     fn id(&self) -> &SourceId;
 
-    /// The role of this source's number in the fusion.
-    fn channel(&self) -> Channel;
+    /// The kind of the source. Its default role in the fusion follows from it.
+    fn kind(&self) -> SourceKind;
 
     /// A sentence for people: the model and its device, the endpoint, or the packs.
     fn about(&self) -> String;
@@ -143,6 +159,12 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
     /// It stands for a missing verdict with `on_abstain = { content = "worst" }`.
     fn worst(&self, prompt: Option<&str>) -> Option<WorstVerdict> {
         let _ = prompt;
+        None
+    }
+
+    /// The members, if the source is an ensemble: the scorer computes its signals from theirs, and
+    /// does not ask it.
+    fn ensemble(&self) -> Option<&Ensemble> {
         None
     }
 

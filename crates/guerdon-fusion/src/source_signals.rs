@@ -9,7 +9,7 @@ use crate::{Ask, RewardSource};
 
 /// The signals of a source, one for each turn. A source that panics abstains on every turn. So does
 /// a source that returns another number of signals, since they cannot be assigned. A signal without
-/// a part and a reason gets a reason.
+/// a part and a reason gets a reason, and abstentions get the source's name.
 pub(crate) async fn signals(source: &dyn RewardSource, ask: Ask<'_>) -> Vec<Signal> {
     let turns = ask.turns.len();
     // Called inside the guarded future, since a source may panic before it returns its own.
@@ -21,6 +21,12 @@ pub(crate) async fn signals(source: &dyn RewardSource, ask: Ask<'_>) -> Vec<Sign
                     let detail = "the source returned neither a part nor a reason";
                     let why = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
                     signal.abstained.push(why);
+                }
+                for abstention in &mut signal.abstained {
+                    // A profile may have several sources of one kind.
+                    if abstention.source != *source.id() {
+                        abstention.source = source.id().clone();
+                    }
                 }
             }
             return signals;

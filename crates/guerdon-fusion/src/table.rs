@@ -5,7 +5,7 @@ use crate::{Channel, Standing};
 /// The inputs of the fusion for one turn. A channel is `None` if no source of it was asked; a
 /// source that was asked and gave no number is [`Standing::Silent`], with its reason in the
 /// result's `abstained`.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct TurnSignals {
     /// The RM's calibrated score.
@@ -14,12 +14,17 @@ pub struct TurnSignals {
     pub judge: Option<Standing>,
     /// The rules' points.
     pub rules: Option<Standing>,
-    /// The points of sources that guerdon does not ship, summed.
+    /// The points of sources of all other kinds, summed.
     pub other: Option<Standing>,
     /// Set when a rule or criterion marked `veto` fired.
     pub vetoed: bool,
+    /// Set when a source with the role `gate` vetoed. The reward is then at most the floor in every
+    /// method.
+    pub gated: bool,
     /// Set when an abstention leaves the turn without a reward, with `on_abstain` by cause.
     pub void: bool,
+    /// The points of each source of the channels that have several.
+    pub(crate) several: Vec<(Channel, f64)>,
 }
 
 impl TurnSignals {
@@ -32,6 +37,14 @@ impl TurnSignals {
 
     /// Adds the standing of a source that was asked.
     pub fn enter(&mut self, channel: Channel, standing: Standing) {
+        if let (Some(before), false) = (self.of(channel), channel == Channel::Base) {
+            if !self.several.iter().any(|(of, _)| *of == channel) {
+                self.several.extend(before.value().map(|points| (channel, points)));
+            }
+            self.several.extend(standing.value().map(|points| (channel, points)));
+            // Sums depend on their order, which must not depend on that of the sources.
+            self.several.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+        }
         let cell = match channel {
             Channel::Base => &mut self.rm,
             Channel::Judge => &mut self.judge,
@@ -39,6 +52,29 @@ impl TurnSignals {
             Channel::Other => &mut self.other,
         };
         *cell = Some(cell.map_or(standing, |others| others.and(standing)));
+    }
+
+    /// The points of each source of a channel that answered.
+    pub(crate) fn points_of(
+        &self,
+        channel: Channel,
+    ) -> impl Iterator<Item = f64> + Clone + use<'_> {
+        let own =
+            self.several.iter().filter(move |(of, _)| *of == channel).map(|(_, points)| *points);
+        let single = match own.clone().next() {
+            Some(_) => None,
+            None => self.of(channel).and_then(Standing::value),
+        };
+        own.chain(single)
+    }
+
+    const fn of(&self, channel: Channel) -> Option<Standing> {
+        match channel {
+            Channel::Base => self.rm,
+            Channel::Judge => self.judge,
+            Channel::Rules => self.rules,
+            Channel::Other => self.other,
+        }
     }
 
     /// True if a base source was asked and gave no number, or not its whole number. The turn then

@@ -2,14 +2,14 @@
 
 use guerdon_types::Weights;
 
-use crate::Standing;
 use crate::ensemble::{Term, soft_min};
 use crate::table::TurnSignals;
+use crate::{Channel, Standing};
 
 /// `R_total = w_rm R + Σ_k w_k · clip(E_k, -n, n) / n` over the sources that answered; `None` if
 /// none did.
 ///
-/// `R` is the calibrated RM score, `E_k` the points of judge, rules and other sources, `n > 0` the
+/// `R` is the calibrated RM score, `E_k` the points of each judge, rules and other source, `n > 0` the
 /// bound that turns points into units of reward. A judge or rule source that abstained leaves the
 /// sum. The sum is `None` if no source answered, or if a base source (RM) was asked and abstained:
 /// without its term the number would be on another scale.
@@ -43,21 +43,25 @@ pub fn soft_min_of_terms(
 }
 
 /// The terms of the sources that answered, in the order RM, judge, rules, others.
-fn terms(
-    signals: &TurnSignals,
+fn terms<'a>(
+    signals: &'a TurnSignals,
     weights: &Weights,
     bound: f64,
-) -> impl Iterator<Item = Term> + Clone {
-    let value = |standing: Option<Standing>| standing.and_then(Standing::value);
-    let scaled = |standing| value(standing).map(|points: f64| points.clamp(-bound, bound) / bound);
-    [
-        (value(signals.rm), weights.rm),
-        (scaled(signals.judge), weights.judge),
-        (scaled(signals.rules), weights.rules),
-        (scaled(signals.other), weights.other),
-    ]
-    .into_iter()
-    .filter_map(|(value, weight)| Some(Term { value: value?, weight: weight.get() }))
+) -> impl Iterator<Item = Term> + Clone + use<'a> {
+    let base = signals.rm.and_then(Standing::value);
+    let base = base.map(|value| Term { value, weight: weights.rm.get() });
+    let channels = [
+        (Channel::Judge, weights.judge),
+        (Channel::Rules, weights.rules),
+        (Channel::Other, weights.other),
+    ];
+    let points = channels.into_iter().flat_map(move |(channel, weight)| {
+        signals.points_of(channel).map(move |points| Term {
+            value: points.clamp(-bound, bound) / bound,
+            weight: weight.get(),
+        })
+    });
+    base.into_iter().chain(points)
 }
 
 #[cfg(test)]

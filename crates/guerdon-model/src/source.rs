@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion, calibrate};
+use guerdon_fusion::{Ask, BoxFuture, RewardSource, SourceVersion, calibrate};
 use guerdon_types::{
     AbstainWhy, Abstention, Calibration, Finite, Message, Part, RmPart, Signal, SourceId,
+    SourceKind,
 };
 
 use crate::Model;
@@ -28,6 +29,12 @@ impl RmSource {
     #[must_use]
     pub fn new(model: Arc<Model>, calibration: Calibration) -> Self {
         Self { id: SourceId::rm(), model, calibration }
+    }
+
+    /// A copy with the name `id`.
+    #[must_use]
+    pub fn named(self, id: SourceId) -> Self {
+        Self { id, ..self }
     }
 
     fn signal(&self, scored: Result<TurnScore, TurnFailure>) -> Signal {
@@ -62,8 +69,8 @@ impl RewardSource for RmSource {
         &self.id
     }
 
-    fn channel(&self) -> Channel {
-        Channel::Base
+    fn kind(&self) -> SourceKind {
+        SourceKind::Model
     }
 
     fn about(&self) -> String {

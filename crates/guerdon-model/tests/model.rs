@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use guerdon_fusion::{Ask, Channel, RewardSource as _, SourceVersion};
+use guerdon_fusion::{Ask, RewardSource as _, SourceVersion};
 use guerdon_model::{BatchEvent, BatchOutcome, Error, Model, ModelConfig, ModelEvent, RmSource};
 use guerdon_types::{
-    AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal,
+    AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal, SourceKind,
 };
 
 type Events = Arc<Mutex<Vec<BatchEvent>>>;
@@ -292,7 +292,7 @@ async fn source_describes_itself_and_calibrates_by_the_manifest() {
     );
     let measured = model.manifest().calibration.clone().unwrap();
     let source = RmSource::new(model, measured.standardised());
-    assert_eq!((source.id().as_str(), source.channel()), ("rm", Channel::Base));
+    assert_eq!((source.id().as_str(), source.kind()), ("rm", SourceKind::Model));
     assert_eq!(
         source.version(),
         SourceVersion::Model { hash, calibration: measured.standardised() }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
+use guerdon_fusion::{Ask, BoxFuture, RewardSource, SourceVersion};
 use guerdon_queue::{WorkError, WorkThreads};
-use guerdon_types::{AbstainWhy, Abstention, Part, Rollout, RulesPart, Signal, SourceId};
+use guerdon_types::{
+    AbstainWhy, Abstention, Part, Rollout, RulesPart, Signal, SourceId, SourceKind,
+};
 
 use crate::engine::eval::{self, DialogueTexts, Evaluation, TurnView};
 use crate::{RulePacks, ScanLimit};
@@ -45,6 +47,12 @@ impl RulesSource {
     pub fn on_threads(packs: Arc<RulePacks>, threads: Arc<WorkThreads>) -> Self {
         Self { threads: Some(threads), ..Self::new(packs) }
     }
+
+    /// A copy with the name `id`.
+    #[must_use]
+    pub fn named(self, id: SourceId) -> Self {
+        Self { id, ..self }
+    }
 }
 
 impl RewardSource for RulesSource {
@@ -52,8 +60,8 @@ impl RewardSource for RulesSource {
         &self.id
     }
 
-    fn channel(&self) -> Channel {
-        Channel::Rules
+    fn kind(&self) -> SourceKind {
+        SourceKind::Rules
     }
 
     fn about(&self) -> String {

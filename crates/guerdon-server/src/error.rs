@@ -94,6 +94,14 @@ pub enum LoadError {
         /// The error.
         error: guerdon_judge::Error,
     },
+    /// A source behind HTTP.
+    #[error("source `{source_name}`: {error}")]
+    Remote {
+        /// Its name.
+        source_name: String,
+        /// The error.
+        error: guerdon_remote::RemoteError,
+    },
     /// A profile with settings that do not fit together.
     #[error("[profiles.{profile}] {detail}")]
     Profile {
@@ -151,8 +159,11 @@ impl LoadError {
         section: &'static str,
         known: impl Iterator<Item = &'a String>,
     ) -> Self {
-        let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+        let known: Vec<&str> = known.map(String::as_str).collect();
+        let hint = guerdon_text::did_you_mean(name, known.iter().copied());
+        let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
         let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+        let known = known + &hint.map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
         Self::Unknown { key, name: name.to_owned(), section, known }
     }
 }

@@ -42,8 +42,9 @@ fn rollout_result(index: usize, rollout: &Rollout) -> RolloutResult {
 /// reverse order, so that a reader that ignores their indices is found out; then the summary.
 #[must_use]
 pub fn stream_lines(response: ScoreResponse) -> Vec<String> {
-    let ScoreResponse { request_id, results, groups, versions, usage, .. } = response;
-    let summary = StreamSummary { request_id, results: results.len(), groups, versions, usage };
+    let ScoreResponse { request_id, results, groups, versions, profiles, usage, .. } = response;
+    let count = results.len();
+    let summary = StreamSummary { request_id, results: count, groups, versions, profiles, usage };
     let results = results.into_iter().enumerate().rev();
     let lines = results
         .map(|(index, result)| serde_json::to_string(&StreamedResult { index, result }).unwrap());

@@ -90,6 +90,8 @@ pub enum AbstainEffect {
     Dropped,
     /// The worst verdict of the rubric was counted.
     Worst,
+    /// None: the source is an audit or a member of an ensemble, which are not fused themselves.
+    Audit,
 }
 
 impl Vocabulary for AbstainEffect {
@@ -97,6 +99,7 @@ impl Vocabulary for AbstainEffect {
         match self {
             Self::Dropped => "dropped",
             Self::Worst => "worst",
+            Self::Audit => "audit",
         }
     }
 }

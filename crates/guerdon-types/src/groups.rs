@@ -138,9 +138,10 @@ impl ComparedGroup {
 fn absences(turns: &[TurnResult]) -> Absences {
     let mut absences = Absences::new();
     for (place, turn) in turns.iter().enumerate() {
-        let worst = Some(Word::Known(AbstainEffect::Worst));
-        // The worst verdict stands for the missing one.
-        for abstention in turn.abstained.iter().filter(|one| one.effect != worst) {
+        // The worst verdict stands for the missing one, and an audit changes no reward.
+        let uncounted =
+            [AbstainEffect::Worst, AbstainEffect::Audit].map(|effect| Some(Word::Known(effect)));
+        for abstention in turn.abstained.iter().filter(|one| !uncounted.contains(&one.effect)) {
             let absence = absences.entry(abstention.source.clone()).or_default();
             if absence.turns.last() != Some(&place) {
                 absence.turns.push(place);
@@ -163,12 +164,13 @@ fn absences(turns: &[TurnResult]) -> Absences {
 
 /// The missing share of `source` on `turn`.
 fn forms(turn: &TurnResult, source: &SourceId, detail: &str) -> Vec<AbsenceForm> {
-    let answered = match source.as_str() {
-        "rm" => turn.rm.is_some(),
-        "judge" => turn.judge.is_some(),
-        "rules" => turn.rules.is_some(),
-        _ => turn.other.contains_key(source),
-    };
+    let answered = turn.parts.contains_key(source)
+        || match source.as_str() {
+            "rm" => turn.rm.is_some(),
+            "judge" => turn.judge.is_some(),
+            "rules" => turn.rules.is_some(),
+            _ => turn.other.contains_key(source),
+        };
     let undecided = match &turn.rules {
         Some(rules) if *source == SourceId::rules() => &rules.abstained[..],
         _ => &[],
@@ -216,6 +218,7 @@ mod tests {
             rules: Some(RulesPart::default()),
             other: BTreeMap::new(),
             abstained: Vec::new(),
+            parts: BTreeMap::new(),
             beside: None,
         };
         let abstention =

@@ -24,7 +24,7 @@
 //! | `context.rs` | facts for rules and judge |
 //! | `request.rs` | the body of `POST /v1/score`, as clients send it and as the server parses it |
 //! | `entry.rs` | one rollout of a request, parsed and checked separately |
-//! | `parts.rs` | each source's part of a turn's reward, and abstentions |
+//! | `parts/` | each source's part of a turn's reward, and abstentions; parts in one form for every kind of source |
 //! | `abstain.rs` | causes and reasons of abstentions, and what they do to a reward |
 //! | `fusion/` | the configuration of the fusion, which requests may override, and of normalisers and ensembles |
 //! | `reported.rs` | fusion and calibration as replies report them |
@@ -74,8 +74,9 @@ pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use json::{parse_json, unknown_name_hint};
 pub use parts::{
-    AbstainWhy, Abstention, CriterionVerdict, JudgePart, MessagesRead, OtherPart, Part, RmPart,
-    RuleAbstention, RuleHit, RulesPart, Signal, SuppressedMatch, Usage,
+    AbstainWhy, Abstention, CriterionVerdict, Evidence, JudgePart, MessagesRead, OtherPart, Part,
+    RmPart, RuleAbstention, RuleHit, RulesPart, Signal, SourceKind, SourcePart, SourceRole,
+    SuppressedMatch, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use reported::{ReportedCalibration, ReportedCauses, ReportedFusion};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Abstention, Finite, GroupId, JudgePart, OtherPart, Problem, ProfileName, ReportedCalibration,
-    ReportedFusion, RequestId, RmPart, RolloutId, RulesPart, SourceId, Usage,
+    ReportedFusion, RequestId, RmPart, RolloutId, RulesPart, SourceId, SourcePart, Usage,
 };
 #[cfg(feature = "openapi")]
 use crate::{Calibration, FusionConfig};
@@ -24,8 +24,12 @@ pub struct ScoreResponse {
     /// compared, and they have no advantages. Left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<IncomparableGroup>,
-    /// The versions that made these rewards.
+    /// The versions that made these rewards, of the request's profile.
     pub versions: Versions,
+    /// The versions of the further profiles that rollouts name, by profile. Left out if there are
+    /// none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub profiles: BTreeMap<String, Versions>,
     /// The cost.
     pub usage: Usage,
 }
@@ -39,13 +43,19 @@ impl ScoreResponse {
         versions: Versions,
         usage: Usage,
     ) -> Self {
-        Self { request_id, results, groups: Vec::new(), versions, usage }
+        Self { request_id, results, groups: Vec::new(), versions, profiles: BTreeMap::new(), usage }
     }
 
     /// A copy with these incomparable groups.
     #[must_use]
     pub fn with_groups(self, groups: Vec<IncomparableGroup>) -> Self {
         Self { groups, ..self }
+    }
+
+    /// A copy with the versions of further profiles.
+    #[must_use]
+    pub fn with_profiles(self, profiles: BTreeMap<String, Versions>) -> Self {
+        Self { profiles, ..self }
     }
 }
 
@@ -93,6 +103,10 @@ pub struct TurnResult {
     /// The parts of external sources, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other: BTreeMap<SourceId, OtherPart>,
+    /// The part of every source that answered, by name and in one form for all kinds. There if the
+    /// profile has `sources` of its own, or if the request has the header `x-guerdon-accept: 2`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<SourceId, SourcePart>,
     /// The abstentions of sources.
     pub abstained: Vec<Abstention>,
     /// The result of the other generation for the same turn, while a candidate generation serves.
@@ -172,6 +186,11 @@ pub struct Versions {
     /// request do not change it. A later server may use another form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Further settings, of which `sources` has kind, role, weight and version of each source by its
+    /// name. There if the replies have `parts`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>, additional_properties = true))]
+    pub settings: BTreeMap<String, serde_json::Value>,
 }
 
 impl Versions {
@@ -188,6 +207,7 @@ impl Versions {
             fusion: fusion.into(),
             generation,
             digest: None,
+            settings: BTreeMap::new(),
         }
     }
 }
@@ -230,6 +250,9 @@ pub struct StreamSummary {
     pub groups: Vec<IncomparableGroup>,
     /// The versions that made these rewards.
     pub versions: Versions,
+    /// As in [`ScoreResponse`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub profiles: BTreeMap<String, Versions>,
     /// The cost.
     pub usage: Usage,
 }

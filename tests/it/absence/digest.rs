@@ -134,10 +134,11 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("profiles.hotel.fusion.weights.other", "0.5", Shapes),
     ("profiles.hotel.fusion.inner", "'weighted_sum'", Shapes),
     ("profiles.hotel.fusion.floor", "-1.0", Shapes),
+    ("profiles.hotel.sources", "{ tone = { kind = 'rules', rules = ['packs'] } }", Shapes),
 ];
 
 /// Tables that the list above names as one key.
-const WHOLE: [&str; 4] = ["fallback", "extra_body", "cassette", "audit"];
+const WHOLE: [&str; 5] = ["fallback", "extra_body", "cassette", "audit", "sources"];
 
 const CONFIG: &str = "
 default_profile = 'hotel'

@@ -56,6 +56,8 @@ pub(super) struct VariantDoc {
     pub(super) name: String,
     pub(super) about: String,
     pub(super) fields: Vec<FieldDoc>,
+    /// The type of a variant that is read as another struct.
+    pub(super) inner: Option<String>,
 }
 
 impl CodeIndex {
@@ -125,6 +127,10 @@ fn enum_doc(path: &str, item: &syn::ItemEnum) -> EnumDoc {
             ident,
             about: about(&variant.attrs),
             fields: fields(&variant.fields, &own).unwrap_or_default(),
+            inner: match &variant.fields {
+                Fields::Unnamed(one) => one.unnamed.first().map(|field| spelling(&field.ty)),
+                _ => None,
+            },
         }
     });
     EnumDoc {

@@ -19,7 +19,11 @@ const PLACES: &[&str] = &[
     "crates/guerdon-types/src/",
     "crates/guerdon-model/src/load/config.rs",
     "crates/guerdon-judge/src/",
+    "crates/guerdon-remote/src/config/",
 ];
+
+/// The table of a source. Its keys are those of all kinds and those of its own kind.
+const SOURCES: &str = "profiles.NAME.sources.NAME";
 
 /// A configuration with one entry in each list and table, from which defaults are taken.
 const SMALLEST: &str = r#"
@@ -39,6 +43,24 @@ mode = "record"
 [judges.NAME.audit]
 path = "judge.jsonl"
 [profiles.NAME]
+[profiles.NAME.sources.model]
+kind = "model"
+model = "NAME"
+[profiles.NAME.sources.judge]
+kind = "judge"
+judge = "NAME"
+prompts = []
+[profiles.NAME.sources.rules]
+kind = "rules"
+rules = []
+[profiles.NAME.sources.http]
+kind = "http"
+[profiles.NAME.sources.remote_rm]
+kind = "remote_rm"
+protocol = "vllm_classify"
+[profiles.NAME.sources.ensemble]
+kind = "ensemble"
+of = []
 "#;
 
 const INTRODUCTION: &str = "\
@@ -62,6 +84,7 @@ pub(super) fn page(index: &CodeIndex, shipped: &ShippedConfig) -> anyhow::Result
         index,
         shipped,
         defaults: serde_json::to_value(smallest)?,
+        kind: "rules".to_owned(),
         text: format!("{GENERATED}# Configuration keys\n\n{INTRODUCTION}\n"),
         faults: Vec::new(),
     };
@@ -88,6 +111,8 @@ struct KeyPage<'a> {
     index: &'a CodeIndex,
     shipped: &'a ShippedConfig,
     defaults: Value,
+    /// The kind of source whose keys are written.
+    kind: String,
     text: String,
     /// What keys lack.
     faults: Vec<String>,
@@ -96,12 +121,14 @@ struct KeyPage<'a> {
 impl KeyPage<'_> {
     /// Writes the keys of the table at `path`, then its sub-tables.
     fn table(&mut self, path: &str, fields: &[FieldDoc]) -> anyhow::Result<()> {
-        let mut tables = Vec::new();
+        let (mut tables, mut sources) = (Vec::new(), None);
         for field in fields {
             let key =
                 if path.is_empty() { field.key.clone() } else { format!("{path}.{}", field.key) };
             let (inner, repeated) = stripped(&field.kind);
-            if inner == "Self" {
+            if inner == "SourceConfig" {
+                sources = Some(field.about.clone());
+            } else if inner == "Self" {
                 self.key(&key, field, "table with the same keys", &[])?;
             } else if let Ok(structure) = self.index.structure(inner, PLACES) {
                 let header = match repeated {
@@ -143,11 +170,43 @@ impl KeyPage<'_> {
             }
             self.table(&header, &fields)?;
         }
+        if let Some(about) = sources {
+            self.sources(&about)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the keys of sources: those of all kinds, then those of each kind.
+    fn sources(&mut self, about: &str) -> anyhow::Result<()> {
+        let (settings, kinds) = (
+            self.index.structure("SourceSettingsConfig", PLACES)?.fields.clone(),
+            self.index.enumeration("SourceKeys", PLACES)?.clone(),
+        );
+        write!(self.text, "## `[{SOURCES}]`\n\n{}", paragraph(about))?;
+        let selector = FieldDoc {
+            key: "kind".to_owned(),
+            about: "The kind of the source.".to_owned(),
+            kind: "SourceKeys".to_owned(),
+            is_optional: false,
+        };
+        self.leaf(&format!("{SOURCES}.kind"), &selector, "SourceKeys")?;
+        self.table(SOURCES, &settings)?;
+        for VariantDoc { name, about, inner, .. } in &kinds.variants {
+            let inner = inner.as_deref().map(|inner| stripped(inner).0).unwrap_or_default();
+            let fields = self.index.structure(inner, PLACES)?.fields.clone();
+            write!(self.text, "## `[{SOURCES}]` with `kind = \"{name}\"`\n\n{}", paragraph(about))?;
+            self.kind.clone_from(name);
+            self.table(SOURCES, &fields)?;
+        }
         Ok(())
     }
 
     /// Writes a key whose value is not a table of keys.
     fn leaf(&mut self, key: &str, field: &FieldDoc, inner: &str) -> anyhow::Result<()> {
+        if inner == "NormaliserConfig" {
+            let written = "`\"raw\"`, `\"centred\"`, `\"standardised\"`, or a table";
+            return self.key(key, field, written, &[]);
+        }
         if inner == "OnAbstain" {
             self.key(
                 key,
@@ -211,6 +270,10 @@ impl KeyPage<'_> {
             let actions = serde_json::to_value(AbstainPolicy::default()).ok()?;
             return toml_text(actions.get(cause)?);
         }
+        let key = match key.strip_prefix(SOURCES) {
+            Some(own) => format!("profiles.NAME.sources.{}{own}", self.kind),
+            None => key.to_owned(),
+        };
         let found = key.split('.').try_fold(&self.defaults, |value, segment| {
             match segment.strip_suffix("[]") {
                 Some(list) => value.get(list)?.get(0),

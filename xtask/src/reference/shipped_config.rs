@@ -51,7 +51,8 @@ fn collect(path: &str, value: &Value, found: &mut std::collections::BTreeSet<Str
     match value {
         Value::Table(table) if !WHOLE.contains(&last) => {
             for (key, value) in table {
-                let named = matches!(path, "models" | "judges" | "profiles");
+                let named =
+                    matches!(path, "models" | "judges" | "profiles" | "profiles.NAME.sources");
                 let key = if named { "NAME" } else { key };
                 let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 collect(&path, value, found);

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::response::Response;
-use guerdon_fusion::Channel;
-use guerdon_types::{Context, Problem, TurnResult};
+use guerdon_types::{Context, Problem, SourceKind, SourceRole, TurnResult};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
@@ -184,8 +183,8 @@ fn evaluate_result(answer: &ItemScore, answers: &ItemScores) -> EvaluateResult {
 
 fn metric(source: &SourceName, turn: Option<&TurnResult>, bound: f64) -> MetricResult {
     let value = turn.and_then(|turn| source.value(turn));
-    let score = value.map(|value| match source.channel {
-        Channel::Base => sigmoid(value),
+    let score = value.map(|value| match source.kind.default_role() {
+        SourceRole::Base => sigmoid(value),
         _ => f64::midpoint(value.clamp(-bound, bound) / bound, 1.0),
     });
     let reason = turn.map_or_else(|| "not scored".to_owned(), |turn| source.describe(turn));
@@ -207,19 +206,24 @@ impl SourceName {
     fn describe(&self, turn: &TurnResult) -> String {
         let mut words: Vec<String> =
             self.value(turn).map(|value| format!("{value}")).into_iter().collect();
-        match self.channel {
-            Channel::Judge => {
+        let named = turn.parts.get(&self.id);
+        match self.kind {
+            _ if named.is_some() => {
+                let components = named.iter().flat_map(|part| &part.components);
+                words.extend(components.map(|(name, number)| format!("{name} {number}")));
+            }
+            SourceKind::Judge => {
                 words.extend(turn.judge.iter().flat_map(|part| &part.criteria).map(|criterion| {
                     format!("{}/{} {}", criterion.prompt, criterion.id, criterion.points)
                 }))
             }
-            Channel::Rules => words.extend(
+            SourceKind::Rules => words.extend(
                 turn.rules
                     .iter()
                     .flat_map(|part| &part.hits)
                     .map(|hit| format!("{}/{} {}", hit.pack, hit.rule, hit.points)),
             ),
-            Channel::Base | Channel::Other => {}
+            _ => {}
         }
         let abstained = turn.abstained.iter().filter(|abstained| abstained.source == self.id);
         words.extend(abstained.map(|abstained| format!("abstained: {}", abstained.detail)));

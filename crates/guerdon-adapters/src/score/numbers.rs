@@ -92,7 +92,9 @@ pub(crate) fn sigmoid(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use guerdon_fusion::{Channel, Standing, TurnSignals, fuse};
-    use guerdon_types::{Finite, FusionMethod, InnerMethod, OtherPart, RmPart, RulesPart, Weights};
+    use guerdon_types::{
+        Finite, FusionMethod, InnerMethod, OtherPart, RmPart, RulesPart, SourceKind, Weights,
+    };
 
     use super::*;
 
@@ -101,8 +103,8 @@ mod tests {
     }
 
     fn sources() -> Vec<SourceName> {
-        [("rm", Channel::Base), ("rules", Channel::Rules), ("tone", Channel::Other)]
-            .map(|(id, channel)| SourceName { id: id.into(), channel })
+        [("rm", SourceKind::Model), ("rules", SourceKind::Rules), ("tone", SourceKind::External)]
+            .map(|(id, kind)| SourceName { id: id.into(), kind, role: kind.default_role() })
             .into()
     }
 
@@ -137,6 +139,7 @@ mod tests {
                 OtherPart { points: finite(tone), ..OtherPart::default() },
             )]),
             abstained: Vec::new(),
+            parts: BTreeMap::new(),
             beside: None,
         }
     }

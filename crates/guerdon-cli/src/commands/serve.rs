@@ -123,7 +123,15 @@ fn versions_of<'a>(source: &str, versions: &'a Versions) -> Vec<(&'a str, &'a st
         "rm" => versions.rm.iter().map(|hash| ("version", hash.as_str())).collect(),
         "judge" => texts(&versions.judge),
         "rules" => texts(&versions.rules),
-        _ => texts(&versions.other),
+        // An external source has texts of its own; that of a named one is among the settings.
+        _ => {
+            let named = versions.settings.get("sources").and_then(|all| all.get(source));
+            let version = named.and_then(|one| one.get("version")).and_then(|one| one.as_str());
+            match version {
+                Some(version) => vec![("version", version)],
+                None => texts(&versions.other),
+            }
+        }
     }
 }
 

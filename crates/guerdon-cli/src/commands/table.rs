@@ -69,6 +69,13 @@ fn why(turn: &TurnResult) -> String {
     for criterion in turn.judge.iter().flat_map(|part| &part.criteria) {
         why.push(format!("{}/{} {}", criterion.prompt, criterion.id, criterion.points));
     }
+    // The sources with these names have columns of their own.
+    let others =
+        turn.parts.iter().filter(|(name, _)| !["rm", "judge", "rules"].contains(&name.as_str()));
+    for (name, part) in others {
+        let veto = if part.veto { " veto" } else { "" };
+        why.push(format!("{name} {}{veto}", number(Some(part.value))));
+    }
     for abstained in &turn.abstained {
         why.push(format!("{} abstained: {}", abstained.source, abstained.why.as_str()));
     }
@@ -81,6 +88,14 @@ fn why(turn: &TurnResult) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn named_source_without_a_column_is_among_the_reasons() {
+        let turn = r#"{"index": 1, "reward": 1, "enhancement": null, "abstained": [], "parts": {
+            "rm": {"kind": "model", "value": 1},
+            "price": {"kind": "http", "value": -12.5, "veto": true}}}"#;
+        assert_eq!(why(&serde_json::from_str(turn).unwrap()), "price -12.500 veto");
+    }
 
     #[test]
     fn whole_number_has_no_decimals_and_missing_number_is_a_dash() {

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use guerdon_fusion::{
-    Ask, BoxFuture, Channel, RewardSource, Scorer, SettledGroup, SourceVersion, WorstVerdict,
+    Ask, BoxFuture, RewardSource, Scorer, SettledGroup, SourceVersion, WorstVerdict,
 };
 use guerdon_types::{
     AbstainEffect, AbstainPolicy, AbstainReason, AbstainWhy, Abstention, ContentAction,
     CriterionVerdict, Finite, FusionConfig, GroupComparison, GroupId, InfrastructureAction,
     JudgePart, Message, OnAbstain, OtherPart, Part, Role, Rollout, RolloutResult, Signal, SourceId,
-    Usage, Word,
+    SourceKind, Usage, Word,
 };
 use proptest::prelude::*;
 
@@ -52,8 +52,8 @@ impl RewardSource for Base {
     fn id(&self) -> &SourceId {
         &self.0
     }
-    fn channel(&self) -> Channel {
-        Channel::Base
+    fn kind(&self) -> SourceKind {
+        SourceKind::Model
     }
     fn about(&self) -> String {
         "scores".into()
@@ -72,8 +72,8 @@ impl RewardSource for Judge {
     fn id(&self) -> &SourceId {
         &self.id
     }
-    fn channel(&self) -> Channel {
-        Channel::Judge
+    fn kind(&self) -> SourceKind {
+        SourceKind::Judge
     }
     fn about(&self) -> String {
         "judges".into()

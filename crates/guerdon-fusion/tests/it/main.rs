@@ -3,15 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod by_cause;
+mod roles;
 
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, Scorer, SourceVersion};
+use guerdon_fusion::{Ask, BoxFuture, RewardSource, Scorer, SourceVersion};
 use guerdon_types::{
     AbstainPolicy, AbstainWhy, Abstention, Aggregate, ContentAction, Finite, FusionConfig,
     FusionMethod, InfrastructureAction, InnerMethod, Message, OnAbstain, OtherPart, Part, Role,
-    Rollout, RolloutResult, ScoreTurns, Signal, SourceId,
+    Rollout, RolloutResult, ScoreTurns, Signal, SourceId, SourceKind,
 };
 use proptest::prelude::*;
 
@@ -53,7 +54,7 @@ impl Behaviour {
 #[derive(Debug, Clone)]
 struct Scripted {
     id: SourceId,
-    channel: Channel,
+    kind: SourceKind,
     numbers: [i32; TURNS],
     behaviour: Behaviour,
 }
@@ -85,8 +86,8 @@ impl RewardSource for Scripted {
     fn id(&self) -> &SourceId {
         &self.id
     }
-    fn channel(&self) -> Channel {
-        self.channel
+    fn kind(&self) -> SourceKind {
+        self.kind
     }
     fn about(&self) -> String {
         "follows a script".into()
@@ -146,12 +147,12 @@ fn every_fusion() -> Vec<FusionConfig> {
     fusions
 }
 
-fn any_source() -> impl Strategy<Value = (Channel, [i32; TURNS], Behaviour)> {
-    let channel = prop_oneof![
-        Just(Channel::Base),
-        Just(Channel::Judge),
-        Just(Channel::Rules),
-        Just(Channel::Other)
+fn any_source() -> impl Strategy<Value = (SourceKind, [i32; TURNS], Behaviour)> {
+    let kind = prop_oneof![
+        Just(SourceKind::Model),
+        Just(SourceKind::Judge),
+        Just(SourceKind::Rules),
+        Just(SourceKind::External)
     ];
     let answer = prop_oneof![
         4 => Just(Answer::Whole),
@@ -168,7 +169,7 @@ fn any_source() -> impl Strategy<Value = (Channel, [i32; TURNS], Behaviour)> {
         1 => Just(Behaviour::PanicsLater),
     ];
     let number = prop_oneof![4 => -120..120i32, 1 => Just(13)];
-    (channel, [number.clone(), number], behaviour)
+    (kind, [number.clone(), number], behaviour)
 }
 
 /// True if the law gives `turn` no reward.
@@ -177,7 +178,7 @@ fn is_void(sources: &[Scripted], fusion: &FusionConfig, turn: usize) -> bool {
     let is_silent = |source: &Scripted| {
         matches!(source.behaviour.answer(turn), Answer::Abstention | Answer::Nothing)
     };
-    let is_base = |source: &&Scripted| source.channel == Channel::Base;
+    let is_base = |source: &&Scripted| source.kind == SourceKind::Model;
     sources.iter().filter(is_base).any(lacks)
         || sources.iter().all(is_silent)
         || (fusion.on_abstain == OnAbstain::Null && sources.iter().any(lacks))
@@ -204,12 +205,12 @@ proptest! {
         let sources: Vec<Scripted> = drawn
             .into_iter()
             .enumerate()
-            .map(|(index, (channel, numbers, behaviour))| {
-                Scripted { id: format!("s{index}").into(), channel, numbers, behaviour }
+            .map(|(index, (kind, numbers, behaviour))| {
+                Scripted { id: format!("s{index}").into(), kind, numbers, behaviour }
             })
             .collect();
         for fusion in every_fusion() {
-            let has_base = sources.iter().any(|source| source.channel == Channel::Base);
+            let has_base = sources.iter().any(|source| source.kind == SourceKind::Model);
             if fusion.needs_rm() && !has_base {
                 continue;
             }

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
-use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion, WorstVerdict};
+use guerdon_fusion::{Ask, RewardSource, SourceVersion, WorstVerdict};
 use guerdon_queue::Flow;
-use guerdon_types::{AbstainWhy, Abstention, Finite, Rollout, Signal, SourceId, Usage};
+use guerdon_types::{AbstainWhy, Abstention, Finite, Rollout, Signal, SourceId, SourceKind, Usage};
 use tokio::time::Instant;
 
 use crate::ask::answer::{Failure, Outcome};
@@ -63,6 +63,12 @@ impl JudgeSource {
             drift: DriftMonitor::default(),
             asked_turns: AtomicU64::new(0),
         }
+    }
+
+    /// Has the name `id`. Default: `judge`.
+    #[must_use]
+    pub fn named(self, id: SourceId) -> Self {
+        Self { id, ..self }
     }
 
     /// Asks `more` judges, too, and pools what all of them say.
@@ -342,8 +348,8 @@ impl RewardSource for JudgeSource {
         &self.id
     }
 
-    fn channel(&self) -> Channel {
-        Channel::Judge
+    fn kind(&self) -> SourceKind {
+        SourceKind::Judge
     }
 
     fn about(&self) -> String {

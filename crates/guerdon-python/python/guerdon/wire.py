@@ -51,6 +51,9 @@ class Rollout(_Rollout, total=False):
     """The group of the rollout: the samples of one prompt have the same."""
     tools: list[dict[str, Any]]
     """The tools that the policy may call."""
+    profile: str
+    """The profile that scores this rollout; by default the request's. Rollouts are compared within a group
+    of one profile."""
     score: Literal["last", "all"] | list[int]
     """The assistant turns to score; by default the last."""
     context: dict[str, Any]
@@ -109,6 +112,36 @@ class RulesPart(_RulesPart, total=False):
     suppressed: list[dict[str, Any]]
 
 
+class Evidence(TypedDict, total=False):
+    """A place in a turn, or a quote from it, that explains a source's number."""
+
+    name: str
+    """The rule (`pack/rule`) or criterion (`prompt/criterion`) that found it."""
+    spans: list[list[int]]
+    quote: str
+
+
+class _SourcePart(TypedDict):
+    kind: str
+    value: float
+
+
+class SourcePart(_SourcePart, total=False):
+    """The part of one source, in the same form for every kind. The number that entered the fusion is `weight`
+    (1 if it is left out) times `normalised`, or times `value` if that is left out."""
+
+    role: str
+    """`base`, `points`, `gate`, `audit` or `member`, if it is not the kind's own."""
+    normalised: float
+    weight: float
+    components: dict[str, float]
+    evidence: list[Evidence]
+    uncertainty: float
+    veto: bool
+    detail: Any
+    version: str
+
+
 class _Abstained(TypedDict):
     source: str
     why: str
@@ -136,6 +169,8 @@ class Turn(_Turn, total=False):
     judge: JudgePart
     rules: RulesPart
     other: dict[str, dict[str, Any]]
+    parts: dict[str, SourcePart]
+    """The part of every source by name, of a profile with `sources` of its own."""
     beside: dict[str, Any]
 
 
@@ -203,6 +238,8 @@ class Versions(_Versions, total=False):
     other: dict[str, str]
     digest: str
     """A hash of everything in the profile that shapes a reward."""
+    settings: dict[str, Any]
+    """Further settings, of which `sources` has kind, role, weight and version of each source by name."""
 
 
 class MissingSource(TypedDict):
@@ -235,3 +272,5 @@ class Summary(_Summary, total=False):
 
     groups: list[IncomparableGroup]
     """The groups that are not comparable, if there are any."""
+    profiles: dict[str, Versions]
+    """The versions of the further profiles that rollouts name."""

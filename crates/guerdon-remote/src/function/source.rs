@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
-use guerdon_types::{OtherPart, Part, Signal, SourceId};
+use guerdon_fusion::{Ask, RewardSource, SourceVersion};
+use guerdon_types::{OtherPart, Part, Signal, SourceId, SourceKind};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
@@ -95,8 +95,8 @@ impl RewardSource for HttpSource {
         &self.id
     }
 
-    fn channel(&self) -> Channel {
-        Channel::Other
+    fn kind(&self) -> SourceKind {
+        SourceKind::Http
     }
 
     fn about(&self) -> String {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion, calibrate};
-use guerdon_types::{AbstainWhy, Calibration, Finite, Part, RmPart, Signal, SourceId};
+use guerdon_fusion::{Ask, RewardSource, SourceVersion, calibrate};
+use guerdon_types::{AbstainWhy, Calibration, Finite, Part, RmPart, Signal, SourceId, SourceKind};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
@@ -141,8 +141,8 @@ impl RewardSource for RemoteRmSource {
         &self.id
     }
 
-    fn channel(&self) -> Channel {
-        Channel::Base
+    fn kind(&self) -> SourceKind {
+        SourceKind::RemoteRm
     }
 
     fn about(&self) -> String {

@@ -88,6 +88,7 @@ fn unscored(index: usize) -> TurnResult {
         rules: None,
         other: std::collections::BTreeMap::new(),
         abstained: Vec::new(),
+        parts: std::collections::BTreeMap::new(),
         beside: None,
     }
 }

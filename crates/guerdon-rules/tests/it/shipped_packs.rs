@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
+use guerdon_fusion::{Ask, RewardSource, SourceVersion};
 use guerdon_rules::{RulePacks, RulesSource, SourceText, format, json_schema};
-use guerdon_types::{Message, Part, Role, Rollout};
+use guerdon_types::{Message, Part, Role, Rollout, SourceKind};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules")
@@ -116,6 +116,6 @@ fn the_source_scores_every_asked_turn_and_names_its_versions() {
         })
         .collect();
     assert_eq!(rules, [vec!["internal-words"], vec!["accepts-above-target"]]);
-    assert_eq!(source.channel(), Channel::Rules);
+    assert_eq!(source.kind(), SourceKind::Rules);
     assert!(matches!(source.version(), SourceVersion::Texts(texts) if texts.len() == 8));
 }

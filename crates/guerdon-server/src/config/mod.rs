@@ -7,6 +7,7 @@ mod host;
 mod listen;
 mod load;
 mod server;
+mod source;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -23,6 +24,9 @@ pub use env::{Environment, ProcessEnvironment};
 pub use host::{HostName, InvalidHost, WebOrigin};
 pub use load::{ConfigError, ConfigSource, Override};
 pub use server::{LogFormat, ServerConfig};
+pub use source::{
+    EnsembleKeys, JudgeKeys, ModelKeys, RulesKeys, SourceConfig, SourceKeys, SourceSettingsConfig,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -122,10 +126,15 @@ pub struct ProfileConfig {
     pub judging: JudgingConfig,
     /// Fusion of the sources into one reward.
     pub fusion: FusionConfig,
+    /// Sources by name, as many of each kind as wanted. `model`, `judge` with `prompts`, and `rules`
+    /// above are shorthands for sources called `rm`, `judge` and `rules`. With sources here, replies
+    /// have the part of every source under `parts`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, SourceConfig>,
 }
 
 /// Panel, pooling and probes of a profile's judge.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgingConfig {
     /// More names under `[judges]`, asked in addition to `judge`; each call is paid. Their verdicts

@@ -26,13 +26,15 @@ pub(crate) struct GroupBuffer {
 }
 
 impl GroupBuffer {
-    /// A buffer for the rollouts in `entries`.
+    /// A buffer for the rollouts in `entries`. `profile` is the number of each rollout's profile:
+    /// advantages compare rollouts of one profile.
     ///
     /// # Errors
     /// [`Invalid`] if the estimator is unknown or a rollout that can be scored names no group.
     pub(crate) fn new(
         request: &AdvantagesRequest,
         entries: &[RolloutEntry],
+        profile: impl Fn(usize) -> usize,
     ) -> Result<Self, Invalid> {
         let estimator = request.estimator.parse::<Estimator>().map_err(|error| {
             let invalid = Invalid::new(
@@ -45,7 +47,7 @@ impl GroupBuffer {
                 None => invalid,
             }
         })?;
-        let mut numbers: HashMap<&GroupId, usize> = HashMap::new();
+        let mut numbers: HashMap<(usize, &GroupId), usize> = HashMap::new();
         let mut groups = Vec::with_capacity(entries.len());
         let mut count = 0;
         for (index, entry) in entries.iter().enumerate() {
@@ -65,12 +67,13 @@ impl GroupBuffer {
                 )
                 .hint("give all samples of one prompt the same `group`, or leave `advantages` out")
             })?;
-            let number = *numbers.entry(group).or_insert(count);
+            let number = *numbers.entry((profile(index), group)).or_insert(count);
             count = count.max(number + 1);
             groups.push(number);
         }
         let whole = estimator.needs_whole_batch();
-        let sets = GroupSets::new(if whole { vec![0; groups.len()] } else { groups.clone() });
+        let of_profiles = || (0..groups.len()).map(&profile).collect();
+        let sets = GroupSets::new(if whole { of_profiles() } else { groups.clone() });
         let names = entries.iter().map(|entry| entry.group.clone()).collect();
         Ok(Self { estimator, groups, names, sets })
     }
@@ -153,7 +156,7 @@ mod tests {
     fn advantages_do_not_depend_on_the_order_of_arrival() {
         let rollouts = rollouts(&["p"; 7]);
         let released = |order: [usize; 7]| {
-            let mut siblings = GroupBuffer::new(&request("grpo"), &rollouts).unwrap();
+            let mut siblings = GroupBuffer::new(&request("grpo"), &rollouts, |_| 0).unwrap();
             let mut left = Vec::new();
             for index in order {
                 let mut scored = scored(index, None);
@@ -172,7 +175,7 @@ mod tests {
     #[test]
     fn group_is_released_when_complete_and_null_rewards_do_not_count() {
         let mut siblings =
-            GroupBuffer::new(&request("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
+            GroupBuffer::new(&request("dr_grpo"), &rollouts(&["a", "b", "a", "a"]), |_| 0).unwrap();
         assert!(siblings.push(scored(0, Some(1))).is_empty());
         assert_eq!(siblings.push(scored(1, Some(9))).len(), 1);
         assert!(siblings.push(scored(3, None)).is_empty());
@@ -184,14 +187,15 @@ mod tests {
 
     #[test]
     fn batch_std_waits_for_the_whole_batch() {
-        let mut siblings = GroupBuffer::new(&request("batch_std"), &rollouts(&["a", "b"])).unwrap();
+        let mut siblings =
+            GroupBuffer::new(&request("batch_std"), &rollouts(&["a", "b"]), |_| 0).unwrap();
         assert!(siblings.push(scored(0, Some(1))).is_empty());
         assert_eq!(siblings.push(scored(1, Some(2))).len(), 2);
     }
 
     #[test]
     fn unknown_estimator_is_reported_with_all_names_and_the_nearest() {
-        let error = GroupBuffer::new(&request("grop"), &[]).unwrap_err();
+        let error = GroupBuffer::new(&request("grop"), &[], |_| 0).unwrap_err();
         assert_eq!(error.pointer, "/advantages/estimator");
         assert_eq!(
             error.detail,
@@ -213,7 +217,7 @@ mod tests {
     fn missing_group_is_reported_with_its_rollout() {
         let ungrouped = [entry(None)];
         assert_eq!(
-            GroupBuffer::new(&request("grpo"), &ungrouped).unwrap_err().pointer,
+            GroupBuffer::new(&request("grpo"), &ungrouped, |_| 0).unwrap_err().pointer,
             "/rollouts/0/group"
         );
     }

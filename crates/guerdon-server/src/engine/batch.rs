@@ -9,8 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use guerdon_fusion::Scorer;
 use guerdon_types::{
-    IncomingRequest, IncomparableGroup, Invalid, Limits, Problem, ProblemCode, Rollout,
-    RolloutEntry, RolloutResult, Usage, Versions,
+    IncomingRequest, IncomparableGroup, Invalid, Limits, Problem, ProblemCode, ProfileName,
+    Rollout, RolloutEntry, RolloutResult, ScoreRequest, Usage, Versions,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 
 use crate::engine::advantages::GroupBuffer;
 use crate::engine::group_report::GroupReport;
+use crate::engine::request_profiles::{ProfileInUse, RequestProfiles};
 use crate::engine::results::{PendingResults, RequestInHand, RolloutAnswer};
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::engine::snapshot::Snapshot;
@@ -32,12 +33,11 @@ const LARGE_REQUEST: usize = 1 << 20;
 /// A checked request, bound to the snapshot it will be scored on.
 #[derive(Debug)]
 pub struct Batch {
-    scorer: Arc<Scorer>,
+    profiles: Arc<RequestProfiles>,
     entries: Vec<RolloutEntry>,
     groups: Option<GroupBuffer>,
     deadline: Option<Instant>,
     limits: Limits,
-    versions: Versions,
     metrics: Arc<Metrics>,
 }
 
@@ -60,9 +60,44 @@ pub(crate) struct BatchContext<'a> {
     /// Another generation whose rules are run on the same turns, for comparison. A profile that it
     /// does not have is not compared.
     pub(crate) compared: Option<&'a Snapshot>,
+    pub(crate) asker: Asker,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The caller of a request, and the form of the reply that it reads.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asker {
     /// The caller: see [`Ask::client`](guerdon_fusion::Ask::client).
     pub(crate) client: u64,
-    pub(crate) metrics: Arc<Metrics>,
+    /// Set if results have the part of every source by name, whatever the profile.
+    pub(crate) reports_parts: bool,
+}
+
+impl BatchContext<'_> {
+    /// The profile called `name`, or the default one, with the settings of `request`.
+    fn profile(
+        &self,
+        request: &ScoreRequest,
+        bytes: usize,
+        name: Option<&ProfileName>,
+    ) -> Result<ProfileInUse, Invalid> {
+        let profile = self.snapshot.profile(name)?;
+        let mut scorer = profile
+            .scorer
+            .narrowed(request.sources.as_deref(), request.fusion.as_ref())?
+            .for_client(self.asker.client)
+            .of_request(bytes);
+        if self.asker.reports_parts {
+            scorer = scorer.reporting_parts();
+        }
+        if let Some(other) = self.compared
+            && let Some(profile) = other.profiles.get(profile.name.as_str())
+        {
+            scorer = scorer.compared_with(&profile.scorer, other.generation);
+        }
+        let versions = scorer.versions(profile.name.clone(), self.snapshot.generation);
+        Ok(ProfileInUse { scorer, versions, name: profile.name.to_string() })
+    }
 }
 
 impl Batch {
@@ -76,57 +111,54 @@ impl Batch {
         context: BatchContext<'_>,
         request: IncomingRequest,
     ) -> Result<Self, Invalid> {
-        let BatchContext { snapshot, compared, client, metrics } = context;
-        let limits = snapshot.config.limits;
+        let limits = context.snapshot.config.limits;
         request.check_count(limits.max_rollouts)?;
-        let IncomingRequest { entries, settings: request } = request;
+        let IncomingRequest { mut entries, settings: request } = request;
         request.check()?;
-        let profile = snapshot.profile(request.profile.as_ref())?;
         if let Some(expected) = &request.expect {
+            let profile = context.snapshot.profile(request.profile.as_ref())?;
             profile.check_digest(&expected.digest)?;
         }
-        let mut scorer = profile
-            .scorer
-            .narrowed(request.sources.as_deref(), request.fusion.as_ref())?
-            .for_client(client)
-            .of_request(weight(&entries));
-        if let Some(other) = compared
-            && let Some(profile) = other.profiles.get(profile.name.as_str())
-        {
-            scorer = scorer.compared_with(&profile.scorer, other.generation);
-        }
+        let bytes = weight(&entries);
+        let open = |name: Option<&ProfileName>| context.profile(&request, bytes, name);
+        let profiles = RequestProfiles::open(request.profile.as_ref(), &mut entries, open)?;
+        let number = |index| profiles.number(index);
         let groups = request
             .advantages
             .as_ref()
-            .map(|asked| GroupBuffer::new(asked, &entries))
+            .map(|asked| GroupBuffer::new(asked, &entries, number))
             .transpose()?;
         let allowed = limits.max_deadline_ms.min(request.deadline_ms.unwrap_or(u64::MAX));
         Ok(Self {
-            versions: scorer.versions(profile.name.clone(), snapshot.generation),
-            scorer: Arc::new(scorer),
+            profiles: Arc::new(profiles),
             entries,
             groups,
             deadline: Instant::now().checked_add(Duration::from_millis(allowed)),
             limits,
-            metrics,
+            metrics: context.metrics,
         })
     }
 
-    /// The versions behind these rewards.
+    /// The versions behind these rewards, of the request's profile.
     #[must_use]
-    pub const fn versions(&self) -> &Versions {
-        &self.versions
+    pub fn versions(&self) -> &Versions {
+        &self.profiles.first().versions
     }
 
-    /// The sources and the fusion that will score.
+    /// The profiles that score the rollouts.
+    pub(crate) fn profiles(&self) -> Arc<RequestProfiles> {
+        Arc::clone(&self.profiles)
+    }
+
+    /// The sources and the fusion that will score, of the request's profile.
     pub(crate) fn scorer(&self) -> &Scorer {
-        &self.scorer
+        &self.profiles.first().scorer
     }
 
     /// The expected wait until every source accepts work again; `None` if all do now.
     #[must_use]
     pub fn full_for(&self) -> Option<Duration> {
-        self.scorer.full_for()
+        self.profiles.full_for()
     }
 
     /// The number of results.
@@ -144,10 +176,9 @@ impl Batch {
     /// Scores the rollouts. Yields exactly one result for each, in the order they become final.
     pub fn run(self) -> impl Stream<Item = ScoredRollout> + Send + 'static {
         let request = RequestInHand {
-            scorer: self.scorer,
+            profiles: self.profiles,
             entries: Arc::new(self.entries),
             deadline: self.deadline,
-            profile: self.versions.profile.to_string(),
             metrics: self.metrics,
         };
         let count = request.entries.len();
@@ -176,7 +207,7 @@ impl Batch {
     /// A comparison of the groups, to which the caller adds the results of [`Self::run`].
     #[must_use]
     pub fn group_report(&self) -> GroupReport {
-        GroupReport::new(&self.entries)
+        GroupReport::new(&self.entries, |index| self.profiles.number(index))
     }
 
     /// Scores the rollouts. Results are in the request's order.
@@ -224,7 +255,8 @@ impl ScoringTask {
     }
 
     async fn one(&self, index: usize) -> RolloutAnswer {
-        let RequestInHand { scorer, entries, deadline, .. } = &self.request;
+        let RequestInHand { profiles, entries, deadline, .. } = &self.request;
+        let scorer = &profiles.of(index).scorer;
         let died = |id| {
             ScoredRollout::failed(
                 index,

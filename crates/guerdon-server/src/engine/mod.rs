@@ -6,6 +6,7 @@ pub(crate) mod batch;
 pub(crate) mod candidate;
 pub(crate) mod group_report;
 mod group_sets;
+pub(crate) mod request_profiles;
 mod results;
 pub(crate) mod scored_rollout;
 pub(crate) mod snapshot;
@@ -24,7 +25,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigSource};
-use crate::engine::batch::{Batch, BatchContext};
+use crate::engine::batch::{Asker, Batch, BatchContext};
 use crate::engine::candidate::{Candidate, Draw, Serving};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::sources::Loader;
@@ -143,15 +144,15 @@ impl Engine {
     /// [`Invalid`] if the request as a whole cannot be served: it is too large, names an unknown
     /// profile or source, or asks for a fusion that its sources do not allow.
     pub fn open(&self, request: ScoreRequest) -> Result<Batch, Invalid> {
-        self.open_on(&self.serving(), 0, request.into())
+        self.open_on(&self.serving(), Asker::default(), request.into())
     }
 
-    /// Checks `request` and binds it to `serving`, for `client`: sources with a queue serve their
+    /// Checks `request` and binds it to `serving`, for `asker`: sources with a queue serve their
     /// clients evenly.
     pub(crate) fn open_on(
         &self,
         serving: &Serving,
-        client: u64,
+        asker: Asker,
         request: IncomingRequest,
     ) -> Result<Batch, Invalid> {
         let group = request.entries.iter().find_map(|entry| entry.group.as_ref());
@@ -165,7 +166,7 @@ impl Engine {
             None => drawn,
         };
         let metrics = Arc::clone(&self.metrics);
-        Batch::open(BatchContext { snapshot: scores, compared, client, metrics }, request)
+        Batch::open(BatchContext { snapshot: scores, compared, asker, metrics }, request)
     }
 
     /// Reads all files again and replaces the snapshot as a whole. Returns the new generation.

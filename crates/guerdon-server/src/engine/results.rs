@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use guerdon_fusion::{AskedRollout, Scorer};
+use guerdon_fusion::AskedRollout;
 use guerdon_types::{Problem, ProblemCode, RolloutEntry, RolloutId, Usage};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::engine::group_sets::GroupSets;
+use crate::engine::request_profiles::RequestProfiles;
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::observe::metrics::Metrics;
 
@@ -28,10 +29,9 @@ pub(crate) enum RolloutAnswer {
 /// The parts of a request that its results need.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestInHand {
-    pub(crate) scorer: Arc<Scorer>,
+    pub(crate) profiles: Arc<RequestProfiles>,
     pub(crate) entries: Arc<Vec<RolloutEntry>>,
     pub(crate) deadline: Option<Instant>,
-    pub(crate) profile: String,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -62,7 +62,7 @@ impl PendingResults {
         let ids = entries.iter().enumerate();
         let missing = ids.map(|(index, entry)| (index, entry.id_or_index(index))).collect();
         Self {
-            groups: GroupSets::new(group_numbers(entries)),
+            groups: GroupSets::new(group_numbers(entries, &request.profiles)),
             unasked: (0..entries.len()).collect(),
             request,
             answers,
@@ -107,7 +107,8 @@ impl PendingResults {
         let Some(mut group) = self.groups.push(index, (index, asked)) else { return };
         // The order of arrival is random, and the first failure is named.
         group.sort_unstable_by_key(|(index, _)| *index);
-        let RequestInHand { scorer, deadline, .. } = &self.request;
+        let RequestInHand { profiles, deadline, .. } = &self.request;
+        let scorer = &profiles.of(index).scorer;
         let has_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
         if has_time && group.iter().any(|(_, asked)| scorer.wants_second_ask(asked)) {
             let request = self.request.clone();
@@ -120,10 +121,13 @@ impl PendingResults {
     /// Gives the rollouts of tasks that died an error, so that their siblings wait no longer.
     fn close(&mut self) {
         self.is_open = false;
-        if !self.request.scorer.settles_groups() {
+        if !self.request.profiles.settles_groups() {
             return;
         }
         for index in std::mem::take(&mut self.unasked) {
+            if !self.request.profiles.of(index).scorer.settles_groups() {
+                continue;
+            }
             if let Some(id) = self.missing.get(&index) {
                 self.enter(index, AskedRollout::failed(id.clone(), died()));
             }
@@ -138,11 +142,13 @@ impl RequestInHand {
         mut group: Vec<(usize, AskedRollout)>,
     ) -> Vec<ScoredRollout> {
         let request = &self;
-        let again = group.iter_mut().filter(|(_, asked)| request.scorer.wants_second_ask(asked));
+        let scorer = |index: usize| &request.profiles.of(index).scorer;
+        let again =
+            group.iter_mut().filter(|(index, asked)| scorer(*index).wants_second_ask(asked));
         let again = again.map(|(index, asked)| async move {
             let entry = request.entries.get(*index).map(|entry| &entry.rollout);
             if let Some(Ok(rollout)) = entry {
-                request.scorer.ask_again(asked, rollout, request.deadline).await;
+                scorer(*index).ask_again(asked, rollout, request.deadline).await;
             }
         });
         join_all(again).await;
@@ -151,7 +157,9 @@ impl RequestInHand {
 
     fn settle(&self, group: Vec<(usize, AskedRollout)>) -> Vec<ScoredRollout> {
         let (indices, asked): (Vec<usize>, Vec<AskedRollout>) = group.into_iter().unzip();
-        let settled = self.scorer.settle(asked);
+        // The rollouts of a group are of one profile.
+        let first = indices.first().copied().unwrap_or_default();
+        let settled = self.profiles.of(first).scorer.settle(asked);
         for dropped in &settled.dropped {
             self.metrics.rubric_dropped(&dropped.source, dropped.prompt.as_deref());
         }
@@ -162,7 +170,8 @@ impl RequestInHand {
 
     /// Counts a result.
     pub(crate) fn record(&self, scored: &ScoredRollout) {
-        self.metrics.rollout(&self.profile, scored.result.reward.is_some());
+        let profile = &self.profiles.of(scored.index).name;
+        self.metrics.rollout(profile, scored.result.reward.is_some());
         for turn in &scored.result.turns {
             if let Some(compared) = &turn.beside {
                 self.metrics.compared_turn(compared.reward != turn.reward);
@@ -174,7 +183,9 @@ impl RequestInHand {
     pub(crate) fn refused(&self, scored: ScoredRollout) -> RolloutAnswer {
         let ScoredRollout { index, result, usage } = scored;
         match result.error {
-            Some(problem) if self.scorer.settles_groups() && usage == Usage::default() => {
+            Some(problem)
+                if self.profiles.of(index).scorer.settles_groups() && usage == Usage::default() =>
+            {
                 RolloutAnswer::Asked(index, AskedRollout::failed(result.id, problem))
             }
             error => {
@@ -185,8 +196,9 @@ impl RequestInHand {
     }
 }
 
-/// The number of each rollout's group. One without a group is a group of its own.
-fn group_numbers(entries: &[RolloutEntry]) -> Vec<usize> {
+/// The number of each rollout's group within its profile. One without a group is a group of its
+/// own.
+fn group_numbers(entries: &[RolloutEntry], profiles: &RequestProfiles) -> Vec<usize> {
     let mut numbers = HashMap::new();
     let mut count = 0;
     let mut next = || {
@@ -197,7 +209,10 @@ fn group_numbers(entries: &[RolloutEntry]) -> Vec<usize> {
         Some(group) => *numbers.entry(group).or_insert_with(&mut next),
         None => next(),
     };
-    entries.iter().map(|entry| entry.group.as_ref()).map(number).collect()
+    let entries = entries.iter().enumerate();
+    let groups =
+        entries.map(|(index, entry)| Some((profiles.number(index), entry.group.as_ref()?)));
+    groups.map(number).collect()
 }
 
 fn died() -> Problem {

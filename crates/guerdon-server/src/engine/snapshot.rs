@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use guerdon_fusion::Scorer;
+use guerdon_fusion::{RewardSource as _, Scorer};
 use guerdon_judge::{JudgeSource, JudgeStatus};
 use guerdon_rules::RulePacks;
-use guerdon_types::{ConfigDigest, Invalid, ProblemCode, ProfileInfo, ProfileName, SourceInfo};
+use guerdon_types::{
+    ConfigDigest, Invalid, ProblemCode, ProfileInfo, ProfileName, SourceId, SourceInfo,
+};
 
-use crate::config::Config;
+use crate::config::{Config, JudgingConfig};
 use crate::http::auth::Auth;
 
 /// Configuration, profiles and tokens of one generation.
@@ -37,12 +39,24 @@ pub struct Profile {
     pub name: ProfileName,
     /// Its sources and fusion.
     pub scorer: Scorer,
-    /// Its rule packs, for `GET /v1/rules`.
-    pub packs: Option<Arc<RulePacks>>,
-    /// Its judge, for probes.
-    pub judge: Option<Arc<JudgeSource>>,
+    /// The rule packs of its sources, for `GET /v1/rules`.
+    pub packs: Vec<Arc<RulePacks>>,
+    /// Its judges, for probes.
+    pub judges: Vec<ProfileJudge>,
     /// Named paths that are missing or empty and that `allow_empty` accepts.
     pub empty: Vec<PathBuf>,
+}
+
+/// A judge of a profile, for probes.
+#[derive(Debug, Clone)]
+pub struct ProfileJudge {
+    /// The source.
+    pub source: Arc<JudgeSource>,
+    /// The names of its judges in the configuration, in the order of
+    /// [`JudgeSource::judges`].
+    pub names: Vec<String>,
+    /// Its panel, pooling and probes.
+    pub judging: JudgingConfig,
 }
 
 impl Profile {
@@ -96,16 +110,24 @@ impl Snapshot {
         })
     }
 
+    /// Every judge, by the name of its profile, or `profile/source` for a source that is not called
+    /// `judge`.
+    pub(crate) fn judges(&self) -> impl Iterator<Item = (String, &ProfileJudge)> {
+        self.profiles.iter().flat_map(|(name, profile)| {
+            profile.judges.iter().map(move |judge| {
+                let id = judge.source.id();
+                let is_usual = *id == SourceId::judge();
+                (if is_usual { name.clone() } else { format!("{name}/{id}") }, judge)
+            })
+        })
+    }
+
     /// The state of every judge that a profile asks, by its name in the configuration.
     pub(crate) fn judge_statuses(&self) -> Vec<(String, JudgeStatus)> {
         let mut statuses = BTreeMap::new();
-        for (name, profile) in &self.profiles {
-            let Some((judge, config)) = profile.judge.as_ref().zip(self.config.profiles.get(name))
-            else {
-                continue;
-            };
-            let names = config.judge.iter().chain(&config.judging.panel);
-            for (name, endpoint) in names.zip(judge.judges()) {
+        for ProfileJudge { source, names, .. } in self.profiles.values().flat_map(|one| &one.judges)
+        {
+            for (name, endpoint) in names.iter().zip(source.judges()) {
                 statuses.extend(endpoint.statuses(name));
             }
         }

@@ -15,7 +15,7 @@ use guerdon_types::{
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::engine::batch::Batch;
+use crate::engine::batch::{Asker, Batch};
 use crate::engine::candidate::Serving;
 use crate::engine::snapshot::Snapshot;
 use crate::http::admission::AdmittedRequest;
@@ -68,9 +68,20 @@ impl RequestContext {
 
     /// Binds `request` to this context. Refuses it while the queue of a source that it needs is
     /// full.
-    pub(crate) fn open_batch(&self, mut request: IncomingRequest) -> Result<Batch, ApiError> {
+    pub(crate) fn open_batch(&self, request: IncomingRequest) -> Result<Batch, ApiError> {
+        self.open_reporting(request, false)
+    }
+
+    /// As [`open_batch`](Self::open_batch). With `reports_parts`, results have the part of every
+    /// source by name.
+    pub(crate) fn open_reporting(
+        &self,
+        mut request: IncomingRequest,
+        reports_parts: bool,
+    ) -> Result<Batch, ApiError> {
         let by_header = expect::apply(&self.expected, &mut request)?;
-        let opened = self.app.engine.open_on(&self.serving, self.caller.0, request);
+        let asker = Asker { client: self.caller.0, reports_parts };
+        let opened = self.app.engine.open_on(&self.serving, asker, request);
         let batch = opened.map_err(|invalid| expect::by_header(invalid, by_header))?;
         match batch.full_for() {
             Some(wait) if !batch.is_empty() => {
@@ -143,9 +154,10 @@ impl ScoreService for RequestContext {
 
 impl ScoringBatch for Batch {
     fn sources(&self) -> Vec<SourceName> {
-        let name = |source: &Arc<dyn guerdon_fusion::RewardSource>| SourceName {
+        let name = |source: &guerdon_fusion::ScorerSource| SourceName {
             id: source.id().clone(),
-            channel: source.channel(),
+            kind: source.kind(),
+            role: source.role(),
         };
         self.scorer().sources().iter().map(name).collect()
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion, WorstVerdict};
-use guerdon_types::{AbstainWhy, Abstention, Part, Signal, SourceId};
+use guerdon_fusion::{Ask, BoxFuture, Ensemble, RewardSource, SourceVersion, WorstVerdict};
+use guerdon_types::{AbstainWhy, Abstention, Part, Signal, SourceId, SourceKind};
 use tracing::Instrument as _;
 
 use crate::observe::metrics::Metrics;
@@ -18,11 +18,31 @@ const GRACE: Duration = Duration::from_millis(250);
 pub(crate) struct ObservedSource {
     inner: Arc<dyn RewardSource>,
     metrics: Arc<Metrics>,
+    /// Time after which the source abstains, besides the deadline of the request.
+    timeout: Option<Duration>,
 }
 
 impl ObservedSource {
     pub(crate) fn new(inner: Arc<dyn RewardSource>, metrics: Arc<Metrics>) -> Self {
-        Self { inner, metrics }
+        Self { inner, metrics, timeout: None }
+    }
+
+    /// A copy that answers within `timeout`.
+    pub(crate) fn within(self, timeout: Option<Duration>) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The deadline of a question at `now`, and the source's timeout if it ends first.
+    fn deadline(
+        &self,
+        of_request: Option<Instant>,
+        now: Instant,
+    ) -> (Option<Instant>, Option<Duration>) {
+        let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        match own.filter(|own| of_request.is_none_or(|request| *own < request)) {
+            Some(own) => (Some(own), self.timeout),
+            None => (of_request, None),
+        }
     }
 
     fn void(&self, turns: usize, why: AbstainWhy, detail: &str) -> Vec<Signal> {
@@ -35,9 +55,9 @@ impl ObservedSource {
             for abstained in &signal.abstained {
                 // Always a reason of this version, since the signal was made in this process.
                 if let Some(why) = abstained.why.known() {
-                    self.metrics.abstained(&abstained.source, why);
+                    self.metrics.abstained(self.id(), why);
                 }
-                tracing::debug!(source.id = %abstained.source, why = abstained.why.as_str(), detail = abstained.detail, "a source abstained");
+                tracing::debug!(source.id = %self.id(), why = abstained.why.as_str(), detail = abstained.detail, "a source abstained");
             }
             if let Some(Part::Rules(part)) = &signal.part {
                 for hit in part.hits.iter().chain(&part.shadow) {
@@ -56,8 +76,8 @@ impl RewardSource for ObservedSource {
         self.inner.id()
     }
 
-    fn channel(&self) -> Channel {
-        self.inner.channel()
+    fn kind(&self) -> SourceKind {
+        self.inner.kind()
     }
 
     fn about(&self) -> String {
@@ -84,14 +104,21 @@ impl RewardSource for ObservedSource {
         self.inner.worst(prompt)
     }
 
+    fn ensemble(&self) -> Option<&Ensemble> {
+        self.inner.ensemble()
+    }
+
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         let span =
             tracing::debug_span!("source.score", source.id = %self.id(), turns = ask.turns.len());
         async move {
             let started = Instant::now();
+            let (deadline, timeout) = self.deadline(ask.deadline, started);
+            let mut ask = ask;
+            ask.deadline = deadline;
             // A panic in one source must not affect the other sources or the batch.
             let guarded = std::panic::AssertUnwindSafe(self.inner.score(ask)).catch_unwind();
-            let answer = match ask.deadline {
+            let answer = match deadline {
                 Some(deadline) => tokio::time::timeout_at((deadline + GRACE).into(), guarded).await,
                 None => Ok(guarded.await),
             };
@@ -105,11 +132,13 @@ impl RewardSource for ObservedSource {
                         "the source failed; see the server's log",
                     )
                 }
-                Err(_) => self.void(
-                    ask.turns.len(),
-                    AbstainWhy::Deadline,
-                    "the request's deadline passed",
-                ),
+                Err(_) => {
+                    let late = match timeout {
+                        Some(timeout) => format!("the source's timeout of {timeout:?} passed"),
+                        None => "the request's deadline passed".to_owned(),
+                    };
+                    self.void(ask.turns.len(), AbstainWhy::Deadline, &late)
+                }
             };
             self.record(&signals, started.elapsed());
             signals
@@ -136,8 +165,8 @@ mod tests {
         fn id(&self) -> &SourceId {
             &self.id
         }
-        fn channel(&self) -> Channel {
-            Channel::Other
+        fn kind(&self) -> SourceKind {
+            SourceKind::External
         }
         fn about(&self) -> String {
             "fails".into()
@@ -151,6 +180,21 @@ mod tests {
                 std::future::pending().await
             }
             .boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn source_with_a_timeout_abstains_before_the_deadline_of_the_request() {
+        let broken = Arc::new(Broken { id: "odd".into(), panics: false });
+        let timeout = Duration::from_millis(5);
+        let observed = ObservedSource::new(broken, Metrics::new()).within(Some(timeout));
+        let rollout =
+            Rollout { messages: vec![Message::new(Role::Assistant, "a")], ..Rollout::default() };
+        for deadline in [None, Instant::now().checked_add(Duration::from_secs(600))] {
+            let signals = observed.score(Ask::new(&rollout, &[0], deadline)).await;
+            let abstained = &signals[0].abstained[0];
+            assert_eq!(abstained.why, AbstainWhy::Deadline);
+            assert!(abstained.detail.contains("timeout of 5ms"), "{}", abstained.detail);
         }
     }
 

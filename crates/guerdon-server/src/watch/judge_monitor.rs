@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::canary_watch::CanaryWatch;
 use crate::config::Share;
 use crate::engine::Engine;
+use crate::engine::snapshot::ProfileJudge;
 
 /// Interval at which due probes are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -63,27 +64,26 @@ async fn watch(engine: &Engine) {
         ticks.tick().await;
         let live = engine.snapshot();
         let look = looked.elapsed() >= REPORT_EVERY;
-        watched.retain(|name, _| live.profiles.contains_key(name));
-        for (name, profile) in &live.profiles {
-            let Some(judge) = &profile.judge else { continue };
+        let judges: BTreeMap<String, &ProfileJudge> = live.judges().collect();
+        watched.retain(|name, _| judges.contains_key(name));
+        for (name, ProfileJudge { source: judge, judging, .. }) in &judges {
             if look {
                 engine.metrics().judges.drift(name, &judge.drift());
             }
-            let Some(config) = live.config.profiles.get(name) else { continue };
             let watch = watched.entry(name.clone()).or_default();
             let mut asked = false;
-            if let Some(every) = config.judging.probe_every {
+            if let Some(every) = judging.probe_every {
                 let prompts = judge.version();
                 let last = watch.last_probe.as_ref();
                 if last.is_none_or(|last| last.when.elapsed() >= every || last.prompts != prompts) {
-                    let least = config.judging.alarm_below.get();
+                    let least = judging.alarm_below.get();
                     watch.failed_round = probe(engine, name, judge, least, numbers.round).await;
                     numbers.round = numbers.round.wrapping_add(1);
                     watch.last_probe = Some(LastProbe { when: Instant::now(), prompts });
                     asked = true;
                 }
             }
-            let share = config.judging.canaries.map_or(0.0, Share::get);
+            let share = judging.canaries.map_or(0.0, Share::get);
             let due = watch.canaries.due(judge.take_asked_turns(), share);
             if due > 0 {
                 canaries(engine, name, judge, watch, numbers.canary..numbers.canary + due).await;

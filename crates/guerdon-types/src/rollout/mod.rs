@@ -17,7 +17,7 @@ pub use score_turns::{NamedTurns, ScoreTurns};
 pub use tool_call::ToolCall;
 pub(crate) use tool_call::arguments_text;
 
-use crate::{Context, GroupId, Invalid, ProblemCode, RolloutId};
+use crate::{Context, GroupId, Invalid, ProblemCode, ProfileName, RolloutId};
 
 /// One dialogue to score.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -31,6 +31,10 @@ pub struct Rollout {
     /// The group: the samples of one prompt have the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupId>,
+    /// The profile that scores this rollout. Rollouts are compared within a group of one profile.
+    /// Default: the request's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
     /// The dialogue, oldest first.
     pub messages: Vec<Message>,
     /// The tools that the policy may call, in the form of the API that it was given them by. At

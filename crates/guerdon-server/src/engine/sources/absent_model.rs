@@ -1,8 +1,8 @@
 //! The base source of a profile whose model is missing, which `allow_empty` accepts. It abstains on
 //! every turn, so that no reward is made without the model that was configured.
 
-use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
-use guerdon_types::{AbstainWhy, Abstention, Signal, SourceId};
+use guerdon_fusion::{Ask, BoxFuture, RewardSource, SourceVersion};
+use guerdon_types::{AbstainWhy, Abstention, Signal, SourceId, SourceKind};
 
 /// A missing reward model.
 #[derive(Debug)]
@@ -12,9 +12,9 @@ pub(super) struct AbsentModel {
 }
 
 impl AbsentModel {
-    /// The model called `name`.
-    pub(super) fn new(name: &str) -> Self {
-        Self { id: SourceId::rm(), detail: format!("the files of model `{name}` are missing") }
+    /// The source `id` with the model called `name`.
+    pub(super) fn new(id: SourceId, name: &str) -> Self {
+        Self { id, detail: format!("the files of model `{name}` are missing") }
     }
 }
 
@@ -23,8 +23,8 @@ impl RewardSource for AbsentModel {
         &self.id
     }
 
-    fn channel(&self) -> Channel {
-        Channel::Base
+    fn kind(&self) -> SourceKind {
+        SourceKind::Model
     }
 
     fn about(&self) -> String {

@@ -7,38 +7,51 @@ use std::sync::Arc;
 use guerdon_judge::{
     CallEvent, Endpoint, EndpointConfig, JudgeSource, KeyPlace, Prompts, Services,
 };
+use guerdon_types::{Finite, SourceId};
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
+use super::named_paths::NamedPaths;
 use super::parts::EndpointKey;
+use super::plan::PlannedJudge;
 use super::{LoadJob, Loader};
 use crate::config::ProfileConfig;
+use crate::engine::snapshot::ProfileJudge;
 use crate::error::LoadError;
 use crate::load::secrets::{SecretError, SecretPlace, resolve, resolve_in};
 
+/// A judge that a source asks.
+pub(super) struct AskedJudge<'a> {
+    /// The name of the source.
+    pub(super) id: &'a SourceId,
+    pub(super) asked: PlannedJudge<'a>,
+    /// The bound of the fusion.
+    pub(super) bound: Finite,
+}
+
+/// Checks that a profile without `judge` has no settings that need one.
+pub(super) fn check_unused(
+    named: &NamedPaths<'_>,
+    profile: &ProfileConfig,
+) -> Result<(), LoadError> {
+    match profile.judging.panel.first() {
+        Some(panel) if profile.sources.is_empty() => Err(named.invalid(format!(
+            "`judging.panel` names `{panel}`, but there is no `judge`; name the first of them there"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Loader {
-    /// The judge of profile `name` with its panel and `prompts`; `None` if the profile has no
-    /// judge.
+    /// The judge of a source of profile `name`, with its panel and `prompts`.
     pub(super) fn judge(
         &self,
         load: &mut LoadJob<'_>,
-        name: &str,
-        profile: &ProfileConfig,
+        (name, AskedJudge { id, asked, bound }): (&str, &AskedJudge<'_>),
         prompts: Arc<Prompts>,
-    ) -> Result<Option<Arc<JudgeSource>>, LoadError> {
+    ) -> Result<ProfileJudge, LoadError> {
         let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
-        let judging = &profile.judging;
-        let Some(judge) = &profile.judge else {
-            return match judging.panel.first() {
-                Some(panel) => Err(invalid(format!(
-                    "`judging.panel` names `{panel}`, but there is no `judge`; name the first of them there"
-                ))),
-                None => Ok(None),
-            };
-        };
-        if profile.prompts.is_empty() {
-            return Err(invalid(format!("judge `{judge}` has no `prompts` to ask")));
-        }
+        let PlannedJudge { judge, panel: further, pooling, judging, .. } = *asked;
         if judging.probe_every.is_some_and(|every| every.is_zero()) {
             return Err(invalid(
                 "`judging.probe_every` is 0; leave it out for no probes".to_owned(),
@@ -53,14 +66,20 @@ impl Loader {
         }
         let first = self.endpoint(load, judge)?;
         let mut panel = Vec::new();
-        for judge in &judging.panel {
+        for judge in further {
             panel.push(self.endpoint(load, judge)?);
         }
         let source = JudgeSource::new(first, prompts)
-            .with_panel(panel, judging.pooling)
+            .named((*id).clone())
+            .with_panel(panel, pooling)
             .with_share(name, judging.weight)
-            .with_bound(profile.fusion.bound);
-        Ok(Some(Arc::new(source)))
+            .with_bound(*bound);
+        let names = std::iter::once(judge).chain(further.iter().map(String::as_str));
+        Ok(ProfileJudge {
+            source: Arc::new(source),
+            names: names.map(str::to_owned).collect(),
+            judging: judging.clone(),
+        })
     }
 
     fn endpoint(&self, load: &mut LoadJob<'_>, name: &str) -> Result<Arc<Endpoint>, LoadError> {

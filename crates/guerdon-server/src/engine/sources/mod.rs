@@ -1,27 +1,34 @@
-//! Builds snapshots from the configuration. [`Loader::profile`] is the only list of source kinds.
+//! Builds snapshots from the configuration. [`Loader::source`] is the only list of source kinds.
 
 mod absent_model;
 mod judges;
 mod models;
 mod named_paths;
 mod parts;
+mod plan;
+mod remote;
+mod scale;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use guerdon_fusion::{RewardSource, Scorer};
-use guerdon_judge::{JudgeSource, Prompts};
+use guerdon_fusion::{
+    Ensemble, EnsembleSource, RewardSource, RunningNormaliser, Scorer, ScorerSource, SourceSettings,
+};
+use guerdon_judge::Prompts;
 use guerdon_queue::WorkThreads;
 use guerdon_rules::{PackFiles, RulePacks, RulesSource};
-use guerdon_types::ProfileName;
+use guerdon_types::{Normaliser, ProfileName, SourceId, SourceRole};
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use self::named_paths::{NamedPaths, OwnedPacks};
 use self::parts::{PacksKey, SharedParts, keys_of};
-use crate::config::{Config, ConfigSource, ProfileConfig};
-use crate::engine::snapshot::{Profile, Snapshot};
+use self::plan::{PlannedJudge, PlannedKeys, PlannedSource, ProfilePlan};
+use self::scale::SourceScale;
+use crate::config::{CalibrationConfig, Config, ConfigSource, ProfileConfig};
+use crate::engine::snapshot::{Profile, ProfileJudge, Snapshot};
 use crate::error::LoadError;
 use crate::http::auth::Auth;
 use crate::load::file_set::FileSet;
@@ -49,10 +56,11 @@ struct LoadJob<'a> {
 }
 
 /// The parts of a profile that load quickly: they are loaded before any model.
-struct TextsAndJudge<'a> {
+struct QuickParts<'a> {
     named: NamedPaths<'a>,
-    judge: Option<Arc<JudgeSource>>,
-    packs: Option<Arc<RulePacks>>,
+    plan: ProfilePlan<'a>,
+    judges: BTreeMap<SourceId, ProfileJudge>,
+    packs: BTreeMap<SourceId, Arc<RulePacks>>,
 }
 
 impl Loader {
@@ -88,7 +96,7 @@ impl Loader {
         // Judges and texts come before models for the same reason.
         let mut asked = Vec::new();
         for (name, profile) in &config.profiles {
-            asked.push(self.texts_and_judge(&mut load, name, profile)?);
+            asked.push(self.quick_parts(&mut load, name, profile)?);
         }
         let mut profiles = BTreeMap::new();
         for ((name, profile), asked) in config.profiles.iter().zip(asked) {
@@ -112,94 +120,173 @@ impl Loader {
     }
 
     /// The parts of profile `name` that load quickly.
-    fn texts_and_judge<'a>(
+    fn quick_parts<'a>(
         &self,
         load: &mut LoadJob<'a>,
         name: &'a str,
-        profile: &ProfileConfig,
-    ) -> Result<TextsAndJudge<'a>, LoadError> {
+        profile: &'a ProfileConfig,
+    ) -> Result<QuickParts<'a>, LoadError> {
         profile.fusion.check().map_err(|error| LoadError::Profile {
             profile: name.to_owned(),
             detail: format!("fusion: {error}"),
         })?;
-        if let Some(model) = &profile.model
-            && !load.config.models.contains_key(model)
-        {
-            return Err(LoadError::unknown("model", model, "models", load.config.models.keys()));
+        let plan = plan::plan(name, profile)?;
+        let (models, judges) = (&load.config.models, &load.config.judges);
+        for source in &plan.sources {
+            match source.keys {
+                PlannedKeys::Model { model } if !models.contains_key(model) => {
+                    return Err(LoadError::unknown("model", model, "models", models.keys()));
+                }
+                PlannedKeys::Judge(PlannedJudge { judge, .. }) if !judges.contains_key(judge) => {
+                    return Err(LoadError::unknown("judge", judge, "judges", judges.keys()));
+                }
+                _ => {}
+            }
         }
-        let judges = &load.config.judges;
-        if let Some(judge) = profile.judge.as_ref().filter(|judge| !judges.contains_key(*judge)) {
-            return Err(LoadError::unknown("judge", judge, "judges", judges.keys()));
-        }
-        // Prompts are compiled even if no judge is configured, so that a broken one is found before
-        // it is needed.
         let mut named = NamedPaths::new(name, profile, load.root);
-        let prompts = self.prompts(load, &mut named, profile)?;
-        let judge = self.judge(load, name, profile, prompts)?;
-        let packs = self.packs(load, &mut named, profile)?;
-        Ok(TextsAndJudge { named, judge, packs })
+        if profile.judge.is_none() {
+            judges::check_unused(&named, profile)?;
+            // Prompts are compiled even if no judge is configured, so that a broken one is found
+            // before it is needed.
+            self.prompts(load, &mut named, &profile.prompts)?;
+        }
+        let (mut judges, mut packs) = (BTreeMap::new(), BTreeMap::new());
+        for source in &plan.sources {
+            match source.keys {
+                PlannedKeys::Judge(PlannedJudge { judge, prompts: [], .. }) => {
+                    return Err(named.invalid(format!("judge `{judge}` has no `prompts` to ask")));
+                }
+                PlannedKeys::Judge(asked) => {
+                    let compiled = self.prompts(load, &mut named, asked.prompts)?;
+                    let asked =
+                        judges::AskedJudge { id: &source.id, asked, bound: profile.fusion.bound };
+                    let built = self.judge(load, (name, &asked), compiled)?;
+                    judges.insert(source.id.clone(), built);
+                }
+                PlannedKeys::Rules { rules } => {
+                    packs.insert(source.id.clone(), self.packs(load, &mut named, rules)?);
+                }
+                PlannedKeys::Model { .. }
+                | PlannedKeys::Http(_)
+                | PlannedKeys::RemoteRm(_)
+                | PlannedKeys::Ensemble(_) => {}
+            }
+        }
+        Ok(QuickParts { named, plan, judges, packs })
     }
 
     fn profile(
         &self,
         load: &mut LoadJob<'_>,
         (name, profile): (&str, &ProfileConfig),
-        TextsAndJudge { mut named, judge, packs }: TextsAndJudge<'_>,
+        mut parts: QuickParts<'_>,
     ) -> Result<Profile, LoadError> {
         let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
-        let mut sources: Vec<Arc<dyn RewardSource>> = Vec::new();
-        if let Some(model) = &profile.model {
-            sources.push(self.base(load, &mut named, model, profile.calibration)?);
+        let ProfilePlan { sources: planned, fusion, is_explicit } = std::mem::take(&mut parts.plan);
+        let mut sources = Vec::with_capacity(planned.len());
+        for source in planned {
+            let (built, normaliser) = self.source(load, profile, &mut parts, &source)?;
+            let observed = ObservedSource::new(built, Arc::clone(&self.metrics));
+            let observed = Arc::new(observed.within(source.timeout));
+            let settings = source.settings.with_normaliser(normaliser);
+            let running = self.running(load, (name, &source.id), &settings);
+            sources.push(ScorerSource::new(observed, settings).observing(running));
         }
-        if let Some(judge) = &judge {
-            sources.push(Arc::clone(judge) as Arc<dyn RewardSource>);
+        let mut scorer = Scorer::with_settings(sources, fusion);
+        if is_explicit {
+            scorer = scorer.reporting_parts();
         }
-        if let Some(packs) = &packs {
-            let threads = Arc::clone(&self.rule_threads);
-            sources.push(Arc::new(RulesSource::on_threads(Arc::clone(packs), threads)));
-        }
-        let watched = |source| {
-            Arc::new(ObservedSource::new(source, Arc::clone(&self.metrics)))
-                as Arc<dyn RewardSource>
-        };
-        let scorer =
-            Scorer::new(sources.into_iter().map(watched).collect(), profile.fusion.clone());
         scorer.check().map_err(|error| {
             invalid(format!(
-                "{}; name a `model`, or set fusion.method = \"weighted_sum\"",
+                "{}; name a `model`, give a source the role `base`, or set fusion.method = \
+                 \"weighted_sum\"",
                 error.detail
             ))
         })?;
-        let NamedPaths { empty, .. } = named;
-        Ok(Profile { name: ProfileName::from(name), scorer, packs, judge, empty })
+        let QuickParts { named: NamedPaths { empty, .. }, judges, packs, .. } = parts;
+        let (judges, packs) = (judges.into_values().collect(), packs.into_values().collect());
+        Ok(Profile { name: ProfileName::from(name), scorer, packs, judges, empty })
     }
 
-    /// The profile's rule packs, compiled only if a text is new; `None` for a profile without
-    /// `rules`.
+    /// Builds one source. Judges and rule packs are among the `parts` already.
+    fn source(
+        &self,
+        load: &mut LoadJob<'_>,
+        profile: &ProfileConfig,
+        parts: &mut QuickParts<'_>,
+        PlannedSource { id, keys, settings, normalise, .. }: &PlannedSource<'_>,
+    ) -> Result<(Arc<dyn RewardSource>, Option<Normaliser>), LoadError> {
+        let lost = || LoadError::Internal;
+        let is_base = settings.role == SourceRole::Base;
+        let calibration = if is_base { profile.calibration } else { CalibrationConfig::Raw };
+        let scale = SourceScale { id, calibration, normalise: *normalise };
+        scale.check(&parts.named)?;
+        let source: Arc<dyn RewardSource> = match keys {
+            PlannedKeys::Model { model } => {
+                return self.model_source(load, &mut parts.named, model, scale);
+            }
+            PlannedKeys::Judge(_) => {
+                let judge = parts.judges.get(id).ok_or_else(lost)?;
+                Arc::clone(&judge.source) as Arc<dyn RewardSource>
+            }
+            PlannedKeys::Rules { .. } => {
+                let packs = Arc::clone(parts.packs.get(id).ok_or_else(lost)?);
+                let source = RulesSource::on_threads(packs, Arc::clone(&self.rule_threads));
+                Arc::new(source.named(id.clone()))
+            }
+            PlannedKeys::Http(config) => self.function(load, id, config)?,
+            PlannedKeys::RemoteRm(config) => {
+                scale.check_own(&parts.named, config.calibration)?;
+                self.remote_rm(load, id, config)?
+            }
+            PlannedKeys::Ensemble(keys) => {
+                let of = keys.of.iter().map(|name| SourceId::from(name.as_str())).collect();
+                let ensemble = Ensemble { of, combine: keys.combine() };
+                Arc::new(EnsembleSource::new(id.clone(), ensemble))
+            }
+        };
+        let normaliser = scale.normaliser(&parts.named, None)?;
+        Ok((source, normaliser))
+    }
+
+    /// The moments of an online normaliser, which outlive a reload.
+    fn running(
+        &self,
+        load: &mut LoadJob<'_>,
+        (profile, id): (&str, &SourceId),
+        settings: &SourceSettings,
+    ) -> Option<Arc<RunningNormaliser>> {
+        let normaliser = settings.normaliser.clone()?;
+        let fresh = RunningNormaliser::of(&normaliser).filter(RunningNormaliser::is_online)?;
+        let key = (profile.to_owned(), id.clone(), normaliser);
+        let kept = self.parts.lock().running.get(&key);
+        let running = kept.unwrap_or_else(|| Arc::new(fresh));
+        load.parts.running.insert(key, Arc::clone(&running));
+        Some(running)
+    }
+
+    /// The rule packs of `paths`, compiled only if a text is new.
     fn packs(
         &self,
         load: &mut LoadJob<'_>,
         named: &mut NamedPaths<'_>,
-        profile: &ProfileConfig,
-    ) -> Result<Option<Arc<RulePacks>>, LoadError> {
-        if profile.rules.is_empty() {
-            return Ok(None);
-        }
-        let OwnedPacks { files, owners } = named.packs(load.files, &profile.rules)?;
+        paths: &[PathBuf],
+    ) -> Result<Arc<RulePacks>, LoadError> {
+        let OwnedPacks { files, owners } = named.packs(load.files, paths)?;
         let packs = self.compiled(load, &files)?;
         // A path that has only declarations to import has no rules that could be missing.
-        let mut rules = vec![None; profile.rules.len()];
+        let mut rules = vec![None; paths.len()];
         for (owner, of_file) in owners.iter().zip(packs.rule_counts()) {
             if let (Some(count), Some(of_file)) = (rules.get_mut(*owner), of_file) {
                 *count = Some(count.unwrap_or(0) + of_file);
             }
         }
-        for (owner, (path, rules)) in profile.rules.iter().zip(rules).enumerate() {
+        for (owner, (path, rules)) in paths.iter().zip(rules).enumerate() {
             if rules == Some(0) && owners.contains(&owner) {
                 named.absent("rules", path, "has no rules")?;
             }
         }
-        Ok(Some(packs))
+        Ok(packs)
     }
 
     fn compiled(
@@ -228,14 +315,14 @@ impl Loader {
         Ok(packs)
     }
 
-    /// The profile's judge prompts, compiled only if a text is new.
+    /// The judge prompts of `paths`, compiled only if a text is new.
     fn prompts(
         &self,
         load: &mut LoadJob<'_>,
         named: &mut NamedPaths<'_>,
-        profile: &ProfileConfig,
+        paths: &[PathBuf],
     ) -> Result<Arc<Prompts>, LoadError> {
-        let texts = named.prompts(load.files, &profile.prompts)?;
+        let texts = named.prompts(load.files, paths)?;
         let key = keys_of(&texts);
         if let Some(prompts) = load.parts.prompts.get(&key) {
             return Ok(prompts);
@@ -295,7 +382,7 @@ mod tests {
         let loader = loader(folder.path());
         let load = |generation, files: &mut FileSet| {
             let snapshot = loader.load(generation, files).unwrap();
-            snapshot.profiles["a"].packs.as_ref().unwrap().versions()
+            snapshot.profiles["a"].packs[0].versions()
         };
         let mut files = FileSet::default();
         let first = load(1, &mut files);
@@ -354,7 +441,7 @@ mod tests {
         let loader = loader(folder.path());
         let load = |generation| {
             let snapshot = loader.load(generation, &mut FileSet::default()).unwrap();
-            ["a", "b", "c"].map(|name| Arc::clone(snapshot.profiles[name].packs.as_ref().unwrap()))
+            ["a", "b", "c"].map(|name| Arc::clone(&snapshot.profiles[name].packs[0]))
         };
         let [a, b, c] = load(1);
         assert!(Arc::ptr_eq(&a, &b), "one folder named twice is compiled once");

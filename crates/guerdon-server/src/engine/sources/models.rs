@@ -7,23 +7,25 @@ use std::sync::Arc;
 
 use guerdon_fusion::RewardSource;
 use guerdon_model::{MANIFEST, Model, ModelConfig, RmSource};
+use guerdon_types::Normaliser;
 
 use super::absent_model::AbsentModel;
 use super::named_paths::NamedPaths;
 use super::parts::ModelKey;
+use super::scale::SourceScale;
 use super::{LoadJob, Loader};
-use crate::config::CalibrationConfig;
 use crate::error::LoadError;
 
 impl Loader {
-    /// The base source of a profile: the model called `model`, calibrated.
-    pub(super) fn base(
+    /// A source with the model called `model`, and the normaliser of its score, if it is more than a
+    /// calibration.
+    pub(super) fn model_source(
         &self,
         load: &mut LoadJob<'_>,
         named: &mut NamedPaths<'_>,
         model: &str,
-        calibration: CalibrationConfig,
-    ) -> Result<Arc<dyn RewardSource>, LoadError> {
+        scale: SourceScale<'_>,
+    ) -> Result<(Arc<dyn RewardSource>, Option<Normaliser>), LoadError> {
         let models = &load.config.models;
         let config = models
             .get(model)
@@ -39,18 +41,13 @@ impl Loader {
                 false => "has no guerdon.model.toml",
             };
             named.absent("model", &config.path, found)?;
-            return Ok(Arc::new(AbsentModel::new(model)));
+            return Ok((Arc::new(AbsentModel::new(scale.id.clone(), model)), None));
         }
         let model = self.model(load, model, config)?;
         let measured = model.manifest().calibration.as_ref().map(|c| (c.mean, c.std));
-        let calibration = calibration.resolve(measured).map_err(|key| {
-            named.invalid(format!(
-                "`{key}` is set neither here nor in the model's manifest; set it, or set \
-                 calibration = {{ kind = \"raw\" }}"
-            ))
-        })?;
-        calibration.check().map_err(|error| named.invalid(error.to_string()))?;
-        Ok(Arc::new(RmSource::new(model, calibration)))
+        let (calibration, normaliser) = scale.of_model(named, measured)?;
+        let source = RmSource::new(model, calibration).named(scale.id.clone());
+        Ok((Arc::new(source), normaliser))
     }
 
     fn model(

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use guerdon_fusion::{RewardSource, RunningNormaliser};
 use guerdon_judge::{Endpoint, EndpointConfig, Prompts};
 use guerdon_model::{Model, ModelConfig};
+use guerdon_remote::{HttpSourceConfig, RemoteRmConfig};
 use guerdon_rules::RulePacks;
 use guerdon_text::SourceText;
+use guerdon_types::{Normaliser, SourceId};
 
 /// The parts of snapshots that are built once for the same inputs and shared by profiles and
 /// generations.
@@ -16,6 +19,9 @@ pub(super) struct SharedParts {
     pub(super) endpoints: PartTable<EndpointKey, Arc<Endpoint>>,
     pub(super) packs: PartTable<PacksKey, Arc<RulePacks>>,
     pub(super) prompts: PartTable<Vec<TextKey>, Arc<Prompts>>,
+    pub(super) remotes: PartTable<RemoteKey, Arc<dyn RewardSource>>,
+    /// By profile, source and the normaliser as it is configured.
+    pub(super) running: PartTable<(String, SourceId, Normaliser), Arc<RunningNormaliser>>,
 }
 
 /// Values by the inputs that they were built from. A linear search is enough, because a
@@ -68,6 +74,22 @@ pub(super) struct EndpointKey {
     pub(super) config: EndpointConfig,
     /// SHA-256 of each key, so that a rotated key is noticed without storing the key.
     pub(super) keys: Vec<Option<[u8; 32]>>,
+}
+
+/// The inputs of a source behind HTTP.
+#[derive(Debug, PartialEq)]
+pub(super) struct RemoteKey {
+    pub(super) id: SourceId,
+    pub(super) config: RemoteConfig,
+    /// SHA-256 of the secret, so that a rotated one is noticed without storing it.
+    pub(super) secret: Option<[u8; 32]>,
+}
+
+/// The configuration of a source behind HTTP.
+#[derive(Debug, PartialEq)]
+pub(super) enum RemoteConfig {
+    Function(HttpSourceConfig),
+    RewardModel(RemoteRmConfig),
 }
 
 /// The inputs of a loaded model.

@@ -40,7 +40,7 @@ struct RulesReply {
 async fn list(context: RequestContext) -> Json<RulesReply> {
     let snapshot = context.snapshot();
     let packs = |profile: &crate::engine::snapshot::Profile| {
-        profile.packs.as_ref().map(|packs| packs.summaries()).unwrap_or_default()
+        profile.packs.iter().flat_map(|packs| packs.summaries()).collect()
     };
     let profiles =
         snapshot.profiles.iter().map(|(name, profile)| (name.clone(), packs(profile))).collect();

@@ -1,6 +1,9 @@
 //! `POST /v1/score`: the reply as one JSON object, or with `Accept: application/x-ndjson` one line
 //! for each result as it becomes final.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -10,13 +13,14 @@ use guerdon_types::{
     Problem, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
     Usage,
 };
-use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::engine::batch::{Batch, BatchResults};
 use crate::engine::group_report::GroupReport;
+use crate::engine::request_profiles::{RequestProfiles, RequestVersions};
 use crate::http::extract::ScoreBody;
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
@@ -27,6 +31,9 @@ use crate::http::state::App;
 const TURNS_WRITTEN_HERE: usize = 512;
 
 const NDJSON: &str = "application/x-ndjson";
+
+/// The header of a client that reads keys of the second edition of the API in every reply.
+const ACCEPT_EDITION: HeaderName = HeaderName::from_static("x-guerdon-accept");
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(score))
@@ -39,6 +46,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// rollout that cannot be scored has `reward: null` and an `error`; the other rollouts of the
 /// request are scored.
 #[utoipa::path(post, path = "/v1/score", tag = "scoring", request_body = ScoreRequest, params(
+    ("x-guerdon-accept" = Option<String>, Header, description = "`2`: every turn has `parts`, the part of each source by name. Without it, only the turns of profiles with `sources` have them."),
     ("x-guerdon-expect" = Option<String>, Header, description = "The digest of the configuration that must serve; works on every scoring route. Another one is answered with 409."),
 ), responses(
     (status = 200, description = "Rewards with their parts; `application/x-ndjson` streams `StreamLine`s.", content(
@@ -55,7 +63,9 @@ async fn score(
     context: RequestContext,
     ScoreBody(request): ScoreBody,
 ) -> Result<Response, ApiError> {
-    let batch = context.open_batch(request)?;
+    let accepts = |header: &HeaderValue| header.to_str().is_ok_and(|text| text.trim() == "2");
+    let batch =
+        context.open_reporting(request, headers.get(ACCEPT_EDITION).is_some_and(accepts))?;
     let streamed = headers
         .get(ACCEPT)
         .and_then(|accept| accept.to_str().ok())
@@ -64,10 +74,13 @@ async fn score(
         let body = Body::from_stream(lines(request_id, batch, context));
         return Ok(([(CONTENT_TYPE, NDJSON)], body).into_response());
     }
-    let versions = batch.versions().clone();
+    let profiles = batch.profiles();
     let BatchResults { results, groups, usage } = batch.collect().await;
     let turns: usize = results.iter().map(|result| result.turns.len()).sum();
-    let response = ScoreResponse::new(request_id, results, versions, usage).with_groups(groups);
+    let RequestVersions { first, further } = profiles.versions();
+    let response = ScoreResponse::new(request_id, results, first, usage)
+        .with_groups(groups)
+        .with_profiles(further);
     if turns <= TURNS_WRITTEN_HERE {
         return Ok(Json(response).into_response());
     }
@@ -85,6 +98,7 @@ fn lines(
         results: S,
         groups: Option<GroupReport>,
         summary: Option<StreamSummary>,
+        profiles: Arc<RequestProfiles>,
         _context: RequestContext,
     }
     let summary = StreamSummary {
@@ -92,11 +106,13 @@ fn lines(
         results: 0,
         groups: Vec::new(),
         versions: batch.versions().clone(),
+        profiles: BTreeMap::new(),
         usage: Usage::default(),
     };
-    let groups = Some(batch.group_report());
+    let (profiles, groups) = (batch.profiles(), Some(batch.group_report()));
     let results = Box::pin(batch.run());
-    let state = Lines { results, groups, summary: Some(summary), _context: context };
+    let summary = Some(summary);
+    let state = Lines { results, groups, summary, profiles, _context: context };
     stream::unfold(state, async |mut state| {
         let summary = state.summary.as_mut()?;
         let line = match state.results.next().await {
@@ -113,6 +129,8 @@ fn lines(
             }
             None => {
                 let mut summary = state.summary.take()?;
+                let RequestVersions { first, further } = state.profiles.versions();
+                (summary.versions, summary.profiles) = (first, further);
                 summary.groups = state.groups.take().map(GroupReport::finish).unwrap_or_default();
                 StreamLine::Summary(Box::new(summary))
             }

@@ -1,9 +1,13 @@
 //! The signal of a reward source for one turn: its part of the reward, and its abstentions with
 //! reasons.
 
+mod source_part;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use source_part::{Evidence, SourceKind, SourcePart, SourceRole};
 
 use crate::{AbstainCause, AbstainEffect, AbstainReason, Finite, SourceId, Vocabulary, Word};
 
@@ -69,11 +73,17 @@ impl Part {
     /// source.
     #[must_use]
     pub const fn value(&self) -> f64 {
+        self.number().get()
+    }
+
+    /// As [`value`](Self::value), as a finite number.
+    #[must_use]
+    pub const fn number(&self) -> Finite {
         match self {
-            Self::Rm(part) => part.score.get(),
-            Self::Judge(part) => part.points.get(),
-            Self::Rules(part) => part.points.get(),
-            Self::Other(part) => part.points.get(),
+            Self::Rm(part) => part.score,
+            Self::Judge(part) => part.points,
+            Self::Rules(part) => part.points,
+            Self::Other(part) => part.points,
         }
     }
 
