@@ -22,6 +22,8 @@
 //! | `commands/cache.rs` | lists, exports, imports and removes cached judge answers |
 //! | `commands/rm.rs` | inspects, checks and measures reward models |
 //! | `commands/eval/` | computes measures of methods from files of ratings |
+//! | `commands/fit/` | fits normalisers on a reference set |
+//! | `commands/plot/` | draws normalisers and fusions as SVG |
 //! | `commands/config.rs` | checks and prints the configuration |
 //! | `commands/manual.rs` | completions of shells, and manual pages |
 

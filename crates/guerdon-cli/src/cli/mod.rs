@@ -2,6 +2,7 @@
 
 mod configuration;
 mod eval;
+mod fit;
 mod init;
 mod judge;
 mod rules;
@@ -12,6 +13,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 pub(crate) use configuration::ConfigurationArgs;
 pub(crate) use eval::EvalArgs;
+pub(crate) use fit::{FitArgs, FittedKind, PlotCommand};
 use guerdon_client::optim::Estimator;
 pub(crate) use init::{InitArgs, Template};
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand, RescoreArgs};
@@ -85,6 +87,11 @@ pub(crate) enum TopCommand {
     Rm(RmCommand),
     /// Compute measures of methods from files of ratings, verdicts and outcomes
     Eval(EvalArgs),
+    /// Fit a normaliser on a reference set, and print it for the configuration
+    Fit(FitArgs),
+    /// Draw a normaliser or a fusion as SVG
+    #[command(subcommand)]
+    Plot(PlotCommand),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -4,11 +4,13 @@ mod cache;
 mod calibrate;
 mod config;
 mod eval;
+mod fit;
 mod init;
 mod installed;
 mod judge;
 mod local;
 mod manual;
+mod plot;
 mod print;
 mod rescore;
 mod rm;
@@ -36,6 +38,8 @@ pub(crate) fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         TopCommand::Cache(cache) => cache::run(cache),
         TopCommand::Rm(rm) => rm::run(rm),
         TopCommand::Eval(eval) => eval::run(&eval),
+        TopCommand::Fit(fit) => fit::run(&fit),
+        TopCommand::Plot(plot) => plot::run(&plot),
         TopCommand::Config(config) => config::run(config),
         TopCommand::Completions { shell } => manual::completions(shell),
         TopCommand::Man { out } => manual::pages(out.as_deref()),

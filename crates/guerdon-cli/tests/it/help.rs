@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{guerdon, stdout};
 
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 32] = [
     &[],
     &["init"],
     &["serve"],
@@ -31,6 +31,9 @@ const COMMANDS: [&[&str]; 29] = [
     &["rm", "init"],
     &["rm", "check"],
     &["rm", "bench"],
+    &["fit"],
+    &["plot", "normaliser"],
+    &["plot", "fusion"],
     &["config", "show"],
     &["completions"],
     &["man"],

@@ -15,12 +15,14 @@
 //! | `start.rs` | errors of `serve` that are reported before models load |
 //! | `workbench.rs` | `rules`, `judge`, `rm` and `config` |
 //! | `eval.rs` | `eval` |
+//! | `fit.rs` | `fit` and `plot` |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test writes and reads its own files")]
 
 mod documentation;
 mod eval;
+mod fit;
 mod help;
 mod init;
 mod model_init;

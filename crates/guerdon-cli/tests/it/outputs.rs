@@ -16,7 +16,7 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 50] = [
+const LINES: [&str; 55] = [
     "--help",
     "--version",
     "init fresh --template blank",
@@ -62,6 +62,11 @@ const LINES: [&str; 50] = [
     "rm bench MODEL --runtime RUNTIME --on one.jsonl --instances 1",
     "eval ratings.jsonl",
     "eval ratings.jsonl --json",
+    "fit standardised --on values.jsonl",
+    "fit running --on values.jsonl --json",
+    "fit par --on one.jsonl --source rm",
+    "plot normaliser \"raw\"",
+    "plot fusion",
     "config check",
     "config show",
     "completions bash",
@@ -88,6 +93,7 @@ fn inputs(judge: &str) -> tempfile::TempDir {
         ("one.jsonl", one.to_owned()),
         ("gold.jsonl", gold),
         ("empty.jsonl", String::new()),
+        ("values.jsonl", "{\"value\": 1}\n{\"value\": 2.5}\n".to_owned()),
         (
             "ratings.jsonl",
             "{\"measure\": \"outcome\", \"method\": \"a\", \"conversation\": \"1\", \

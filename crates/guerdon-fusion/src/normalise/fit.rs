@@ -102,7 +102,7 @@ pub fn fit(kind: FitKind, samples: &[Sample]) -> Result<Normaliser, FitError> {
 pub fn fit_running(samples: &[Sample]) -> Normaliser {
     let state = Moments::of(samples.iter().map(|sample| sample.value)).state();
     let (count, mean, m2) = (state.count, state.mean, state.m2);
-    Normaliser::Running { count, mean, m2, online: false, state: None }
+    Normaliser::Running { count, mean, m2, online: false }
 }
 
 fn number(value: f64) -> Result<Finite, FitError> {

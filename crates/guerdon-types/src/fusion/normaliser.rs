@@ -1,7 +1,6 @@
 //! The normalisation of a source's value, before its weight and the fusion.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -48,11 +47,6 @@ pub enum Normaliser {
         /// Set to go on observing. Otherwise the moments are frozen.
         #[serde(default)]
         online: bool,
-        /// A JSON file with `count`, `mean` and `m2`, which replaces those above. With `online`,
-        /// the observed moments are saved there.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-        state: Option<PathBuf>,
     },
     /// `2 F(value) - 1` in `[-1, 1]`, with `F` the share of a reference set that is lower.
     Quantile {
@@ -159,9 +153,9 @@ impl Normaliser {
     #[must_use]
     pub fn with_state(self, state: RunningState) -> Self {
         match self {
-            Self::Running { online, state: file, .. } => {
+            Self::Running { online, .. } => {
                 let RunningState { count, mean, m2 } = state;
-                Self::Running { count, mean, m2, online, state: file }
+                Self::Running { count, mean, m2, online }
             }
             other => other,
         }
@@ -346,7 +340,7 @@ mod tests {
             r#"{"kind":"raw"}"#,
             r#"{"kind":"centred","mean":0.5}"#,
             r#"{"kind":"standardised","mean":0.5,"std":2.0}"#,
-            r#"{"kind":"running","count":3,"mean":0.5,"m2":2.0,"online":true,"state":"s.json"}"#,
+            r#"{"kind":"running","count":3,"mean":0.5,"m2":2.0,"online":true}"#,
             r#"{"kind":"quantile","knots":[-1.0,0.0,2.0]}"#,
             r#"{"kind":"par","reference":1.5,"centred":true}"#,
             r#"{"kind":"length_debias","slope":0.01,"mean_length":120.5}"#,

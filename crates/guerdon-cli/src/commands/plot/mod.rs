@@ -1,0 +1,53 @@
+//! `guerdon plot`: draws a normaliser or a fusion as SVG. The same input gives the same bytes.
+//!
+//! | file | content |
+//! |---|---|
+//! | `normaliser.rs` | the curve of a normaliser |
+//! | `fusion.rs` | rewards against points |
+//! | `chart.rs` | a line chart as SVG |
+
+mod chart;
+mod fusion;
+mod normaliser;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+
+use crate::cli::PlotCommand;
+use crate::output::out;
+use crate::part::replace;
+
+pub(super) fn run(plot: &PlotCommand) -> anyhow::Result<ExitCode> {
+    match plot {
+        PlotCommand::Normaliser { normaliser, length, from, to, out } => {
+            let range = from.zip(*to);
+            write(out.as_deref(), &normaliser::chart(normaliser, *length, range)?.svg())
+        }
+        PlotCommand::Fusion { fusion, scores, veto, out } => {
+            write(out.as_deref(), &fusion::chart(fusion, scores, *veto)?.svg())
+        }
+    }
+}
+
+fn write(path: Option<&Path>, svg: &str) -> anyhow::Result<ExitCode> {
+    match path {
+        Some(path) => replace(path, |file| Ok(file.write_all(svg.as_bytes())?))?,
+        None => out!("{svg}")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A value that is written as JSON, or as in a configuration.
+fn written<T: DeserializeOwned>(text: &str, what: &str) -> anyhow::Result<T> {
+    if let Ok(value) = serde_json::from_str(text) {
+        return serde_json::from_value(value).with_context(|| format!("the {what}"));
+    }
+    let mut table: toml::Table = toml::from_str(&format!("value = {text}")).with_context(|| {
+        format!("the {what} is neither JSON nor a value of a configuration; see --help")
+    })?;
+    let value = table.remove("value").context("the value")?;
+    value.try_into().with_context(|| format!("the {what}"))
+}
