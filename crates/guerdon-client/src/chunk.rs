@@ -94,7 +94,7 @@ mod tests {
         };
         ScoreRequest {
             rollouts: groups.iter().map(rollout).collect(),
-            advantages: estimator.map(|name| AdvantagesRequest { estimator: name.into() }),
+            advantages: estimator.map(AdvantagesRequest::new),
             ..ScoreRequest::default()
         }
     }

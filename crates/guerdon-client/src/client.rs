@@ -255,7 +255,7 @@ mod tests {
     async fn groups_are_not_split_and_interleaved_rollouts_keep_their_places() {
         let server = StandInServer::start([]).await;
         let mut request = numbered_batch(&["a", "b", "a", "b", "a", "c"]);
-        request.advantages = Some(AdvantagesRequest { estimator: "grpo".into() });
+        request.advantages = Some(AdvantagesRequest::new("grpo"));
         let scored = client(&server).chunk(2).build().unwrap().score(&request).await.unwrap();
         assert_eq!(scored.rewards(), numbers(6));
         assert_eq!(scored.advantages(), numbers(6));

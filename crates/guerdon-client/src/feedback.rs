@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use guerdon_optim::SourceRewards;
 use guerdon_optim::{Float, RepoBatch, RowMask};
-use guerdon_types::{Finite, GroupId, RolloutResult, ScoreRequest, TurnResult};
+use guerdon_types::{Finite, GroupId, ProblemCode, RolloutResult, ScoreRequest, TurnResult};
 
 use crate::{Error, ScoredBatch};
 
@@ -120,7 +120,9 @@ impl ScoredBatch {
         };
         let comparable = self.comparable(request);
         for (result, comparable) in self.results.iter().zip(comparable) {
-            if policy == UnscoredPolicy::Refuse && result.reward.is_none() {
+            let screened =
+                result.error.as_ref().is_some_and(|error| error.code == ProblemCode::Screened);
+            if policy == UnscoredPolicy::Refuse && result.reward.is_none() && !screened {
                 let why = result
                     .error
                     .as_ref()
@@ -227,6 +229,7 @@ mod tests {
             other: Default::default(),
             abstained: vec![Abstention::new(SourceId::judge(), AbstainWhy::Unreachable, "down")],
             parts: Default::default(),
+            verdict: None,
             beside: None,
         }];
         let dropped = |policy| scored.feedback::<f64>(&request, policy).unwrap().dropped;

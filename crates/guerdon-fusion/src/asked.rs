@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use guerdon_types::{
-    AbstainAction, AbstainPolicy, AbstainWhy, Abstention, CriterionVerdict, Finite, JudgePart,
-    OnAbstain, Part, Problem, Rollout, RolloutId, Signal, SourceKind,
+    AbstainAction, AbstainPolicy, AbstainWhy, Abstention, CriterionVerdict, Finite, FusionMethod,
+    JudgePart, OnAbstain, Part, Problem, Rollout, RolloutId, Signal, SourceKind,
 };
 
 use crate::source_signals::signals;
@@ -44,11 +44,12 @@ impl AskedRollout {
 }
 
 impl Scorer {
-    /// True if the reward of a rollout can depend on the abstentions of its group: its rollouts are
-    /// then [settled](Self::settle) together.
+    /// True if the reward of a rollout can depend on its group, by the abstentions of its siblings or
+    /// by the method `hero`: its rollouts are then [settled](Self::settle) together.
     #[must_use]
     pub fn settles_groups(&self) -> bool {
-        matches!(self.fusion().on_abstain, OnAbstain::ByCause(_))
+        self.fusion().method == FusionMethod::Hero
+            || matches!(self.fusion().on_abstain, OnAbstain::ByCause(_))
             || self.sources().iter().any(|source| source.policy(self.fusion()).is_some())
     }
 

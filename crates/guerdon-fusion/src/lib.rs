@@ -28,6 +28,7 @@
 //! | `row.rs` | one turn in the scorer: its signals, and its result with the reward |
 //! | `fuse.rs` | from signals to a turn's reward, from turns to the rollout's |
 //! | `recompute.rs` | rewards from stored parts after an edit, and ranks within groups |
+//! | `stages.rs` | after the fusion of turns: screened rollouts, and rewards of a group |
 //! | `repo.rs` | the paper's bounded, sign-keeping modulation, and its floor |
 //! | `weighted.rs` | the weighted sum, and the soft minimum of its terms |
 //! | `hero.rs` | the RM's order within the strata of right and wrong replies |
@@ -50,6 +51,7 @@ mod settle;
 mod source;
 mod source_signals;
 mod sources;
+mod stages;
 mod standing;
 mod table;
 mod weighted;
@@ -72,6 +74,7 @@ pub use scorer::Scorer;
 pub use settle::{DroppedRubric, SettledGroup};
 pub use source::{Ask, Channel, RewardSource, SourceVersion, WorstVerdict};
 pub use sources::{Ensemble, EnsembleSource, ScorerSource, SourceSettings};
+pub use stages::verdict;
 pub use standing::Standing;
 pub use table::TurnSignals;
 pub use weighted::{soft_min_of_terms, weighted_sum};

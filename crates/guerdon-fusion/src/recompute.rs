@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use guerdon_types::{
-    AbstainEffect, Finite, FusionConfig, GroupId, OnAbstain, Part, RolloutResult, SourceId,
-    SourceRole, TurnResult, Word,
+    AbstainEffect, Finite, FusionConfig, FusionMethod, GroupId, OnAbstain, Part, RolloutResult,
+    SourceId, SourceRole, TurnResult, Word,
 };
 
 use crate::row::reward;
@@ -37,7 +37,13 @@ pub fn recompute(
     fusion: &FusionConfig,
     mut edit: impl FnMut(&mut TurnResult) -> Result<(), String>,
 ) -> Result<Option<Finite>, NotRecomputable> {
+    if fusion.method == FusionMethod::Hero {
+        let turn = result.turns.first().map_or(0, |turn| turn.index);
+        let detail = "`hero` rewards a rollout among its group, which is not stored".to_owned();
+        return Err(NotRecomputable { turn, detail });
+    }
     let mut rewards = Vec::with_capacity(result.turns.len());
+    let mut screened = false;
     for stored in &result.turns {
         let failed = |detail: String| NotRecomputable { turn: stored.index, detail };
         if stored.reward.is_none() && !stored.abstained.is_empty() {
@@ -51,7 +57,11 @@ pub fn recompute(
         }
         let mut turn = stored.clone();
         edit(&mut turn).map_err(failed)?;
+        screened |= fusion.method == FusionMethod::Screen && vetoes(&turn);
         rewards.push(reward_of_parts(&turn, fusion));
+    }
+    if screened {
+        return Ok(None);
     }
     Ok(aggregate(&rewards, fusion.aggregate).and_then(|reward| Finite::new(reward).ok()))
 }
@@ -151,6 +161,21 @@ fn reward_of_named_parts(turn: &TurnResult, fusion: &FusionConfig) -> Option<f64
         return None;
     }
     reward(&signals, &FusionConfig { on_abstain: OnAbstain::Skip, ..fusion.clone() })
+}
+
+/// True if a part of the turn has a veto.
+fn vetoes(turn: &TurnResult) -> bool {
+    let shipped = [
+        turn.rm.clone().map(Part::Rm),
+        turn.judge.clone().map(Part::Judge),
+        turn.rules.clone().map(Part::Rules),
+    ];
+    shipped.into_iter().flatten().any(|part| part.vetoes())
+        || turn.other.values().any(|part| part.veto)
+        || turn
+            .parts
+            .values()
+            .any(|part| part.veto && part.role().is_some_and(SourceRole::is_fused))
 }
 
 fn is_equal(one: Option<f64>, other: Option<f64>) -> bool {

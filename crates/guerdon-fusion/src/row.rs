@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use guerdon_types::{
-    AbstainEffect, AbstainWhy, Abstention, Finite, FusionConfig, OnAbstain, Part, Signal,
-    SourceKind, SourcePart, SourceRole, TurnResult, Usage, Word,
+    AbstainEffect, AbstainWhy, Abstention, Finite, FusionConfig, FusionMethod, OnAbstain, Part,
+    Signal, SourceKind, SourcePart, SourceRole, TurnResult, Usage, Word,
 };
 
 use crate::{ScorerSource, Standing, TurnSignals, WorstVerdict};
@@ -31,6 +31,7 @@ impl TurnRow {
             other: BTreeMap::new(),
             parts: BTreeMap::new(),
             abstained: Vec::new(),
+            verdict: None,
             beside: None,
         };
         Self { signals: TurnSignals::default(), reply, length, reports_parts }
@@ -139,6 +140,7 @@ impl TurnRow {
         let bound = fusion.bound.get();
         self.reply.enhancement =
             self.signals.points().and_then(|p| Finite::new(crate::enhancement(p, bound)).ok());
+        self.reply.verdict = crate::verdict(&self.signals, fusion).map(Word::Known);
         self.reply.reward =
             reward(&self.signals, fusion).and_then(|reward| Finite::new(reward).ok());
         self.reply
@@ -149,5 +151,7 @@ impl TurnRow {
 /// method.
 pub(crate) fn reward(signals: &TurnSignals, fusion: &FusionConfig) -> Option<f64> {
     let fused = crate::fuse(signals, fusion)?;
-    Some(if signals.gated { fused.min(fusion.floor.get()) } else { fused })
+    // With `hero` a veto makes the reply wrong, and its score orders it among the wrong ones.
+    let lowers = signals.gated && fusion.method != FusionMethod::Hero;
+    Some(if lowers { fused.min(fusion.floor.get()) } else { fused })
 }

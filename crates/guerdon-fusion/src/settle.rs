@@ -16,6 +16,7 @@ use guerdon_types::{
 
 use crate::asked::{AskedRollout, take_out};
 use crate::row::TurnRow;
+use crate::stages;
 use crate::{Scorer, ScorerSource, SourceVersion, WorstVerdict, aggregate};
 
 /// The longest part of a reason that all rollouts of a group repeat, in characters.
@@ -109,7 +110,9 @@ impl Scorer {
                 (result, usage)
             },
         );
-        SettledGroup { results: results.collect(), dropped }
+        let mut results: Vec<(RolloutResult, Usage)> = results.collect();
+        stages::stratify(self.fusion(), results.iter_mut().map(|(result, _)| result));
+        SettledGroup { results, dropped }
     }
 
     /// Makes the result of a rollout that has no siblings.
@@ -122,6 +125,9 @@ impl Scorer {
     }
 
     fn result(&self, index: usize, id: RolloutId, turns: Vec<TurnResult>) -> RolloutResult {
+        if let Some(problem) = stages::screening(&turns) {
+            return unscored(id, turns, problem);
+        }
         let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();
         let reward = aggregate(&rewards, self.fusion().aggregate)
             .and_then(|reward| Finite::new(reward).ok());

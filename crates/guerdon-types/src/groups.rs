@@ -219,6 +219,7 @@ mod tests {
             other: BTreeMap::new(),
             abstained: Vec::new(),
             parts: BTreeMap::new(),
+            verdict: None,
             beside: None,
         };
         let abstention =

@@ -67,7 +67,7 @@ pub use finite::{Finite, NotFinite};
 pub use fusion::{
     Aggregate, Calibration, Combine, CombineMethod, FusionConfig, FusionMethod, FusionPatch,
     HeroConfig, InnerMethod, InvalidFusion, ManifestNormaliser, Normaliser, NormaliserConfig,
-    RunningState, Weights,
+    RunningState, Verdict, Weights,
 };
 pub use groups::GroupComparison;
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};

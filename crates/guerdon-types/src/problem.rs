@@ -31,6 +31,8 @@ pub enum ProblemCode {
     RolloutTooLarge,
     /// A source that the fusion needs abstained, so this rollout has no reward.
     Unscored,
+    /// A veto took this rollout out of its group, so it has no reward. With the fusion `screen` only.
+    Screened,
     /// The token is missing or unknown.
     Unauthorized,
     /// The token lacks the scope of this route.
@@ -76,6 +78,7 @@ impl ProblemCode {
             | Self::UnknownProfile
             | Self::UnknownSource
             | Self::FusionNeedsSource
+            | Self::Screened
             | Self::ReloadFailed => 422,
             Self::RateLimited => 429,
             Self::Internal => 500,
@@ -96,6 +99,7 @@ impl ProblemCode {
             Self::TooLarge => "The request is too large",
             Self::RolloutTooLarge => "The rollout is too large",
             Self::Unscored => "The rollout could not be scored",
+            Self::Screened => "The rollout was screened",
             Self::Unauthorized => "A valid token is required",
             Self::Forbidden => "The request is not allowed",
             Self::RequestTimeout => "The body did not arrive in time",
@@ -124,6 +128,7 @@ impl ProblemCode {
             Self::TooLarge => "too_large",
             Self::RolloutTooLarge => "rollout_too_large",
             Self::Unscored => "unscored",
+            Self::Screened => "screened",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::RequestTimeout => "request_timeout",

@@ -1,5 +1,6 @@
 //! The body of `POST /v1/score`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
@@ -8,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::json::{message, optional_object, parse_borrowed};
 use crate::{
-    ConfigDigest, ExtraFields, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout,
+    ConfigDigest, ExtraFields, Finite, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout,
     RolloutEntry, SourceId, refuse_shared_ids,
 };
 
@@ -72,13 +73,31 @@ pub struct Expectation {
     pub digest: ConfigDigest,
 }
 
-/// The group-relative estimator to apply to the fused rewards.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The advantages to compute from the rewards.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AdvantagesRequest {
-    /// `grpo`, `dr_grpo`, `rloo`, `batch_std`, `pass_at_k` or `gpg`.
+    /// `grpo`, `dr_grpo`, `rloo`, `batch_std`, `pass_at_k`, `gpg`, `gdpo`, `opo`, `remax`,
+    /// `reinforce_plus_plus` or `reinforce_plus_plus_baseline`.
     pub estimator: String,
+    /// `gdpo`: the weights of sources, by name, 0 or more. Default: those of the fusion.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<SourceId, Finite>,
+    /// `opo`: the number of tokens of each rollout's reply, in the order of `rollouts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lengths: Vec<u32>,
+    /// `remax`: the reward of the greedy answer to each rollout's prompt, in the order of
+    /// `rollouts`; `null` if it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<Option<Finite>>,
+}
+
+impl AdvantagesRequest {
+    /// A request for the advantages of `estimator`, without numbers of the caller.
+    pub fn new(estimator: impl Into<String>) -> Self {
+        Self { estimator: estimator.into(), ..Self::default() }
+    }
 }
 
 impl ScoreRequest {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Abstention, Finite, GroupId, JudgePart, OtherPart, Problem, ProfileName, ReportedCalibration,
-    ReportedFusion, RequestId, RmPart, RolloutId, RulesPart, SourceId, SourcePart, Usage,
+    ReportedFusion, RequestId, RmPart, RolloutId, RulesPart, SourceId, SourcePart, Usage, Verdict,
+    Word,
 };
 #[cfg(feature = "openapi")]
 use crate::{Calibration, FusionConfig};
@@ -107,6 +108,10 @@ pub struct TurnResult {
     /// profile has `sources` of its own, or if the request has the header `x-guerdon-accept: 2`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<SourceId, SourcePart>,
+    /// The verdict of the fusion on the turn, with the methods `hero` and `screen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Verdict>))]
+    pub verdict: Option<Word<Verdict>>,
     /// The abstentions of sources.
     pub abstained: Vec<Abstention>,
     /// The result of the other generation for the same turn, while a candidate generation serves.

@@ -140,6 +140,7 @@ mod tests {
             )]),
             abstained: Vec::new(),
             parts: BTreeMap::new(),
+            verdict: None,
             beside: None,
         }
     }

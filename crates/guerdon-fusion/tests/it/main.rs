@@ -4,6 +4,7 @@
 
 mod by_cause;
 mod roles;
+mod stages;
 
 use std::sync::Arc;
 

@@ -104,7 +104,7 @@ class Client(_BaseClient):
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: Estimator | None = None,
+        advantages: Estimator | Mapping[str, Any] | None = None,
         deadline_ms: int | None = None,
     ) -> Scored:
         """Scores a batch of any size and returns results in its order.
@@ -116,7 +116,8 @@ class Client(_BaseClient):
         - `profile`: a named set of reward model, judge prompts, rule packs and fusion
         - `sources`: a subset of its sources
         - `fusion`: changes to its fusion, for this call only
-        - `advantages`: add group advantages: `grpo`, `dr_grpo`, `rloo`, `batch_std`, `pass_at_k` or `gpg`
+        - `advantages`: add advantages: the name of an estimator, or a dictionary with `estimator` and its
+          numbers, such as `{"estimator": "gdpo", "weights": {"rules": 2}}`
         - `deadline_ms`: milliseconds after which sources that are not ready abstain
 
         Raises `RequestError` for an invalid request, before anything is sent, and `ProblemError`,
@@ -137,7 +138,7 @@ class Client(_BaseClient):
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: Estimator | None = None,
+        advantages: Estimator | Mapping[str, Any] | None = None,
         deadline_ms: int | None = None,
     ) -> ScoreStream:
         """Scores a batch in one request and yields each result as soon as it is final.
@@ -183,7 +184,7 @@ class AsyncClient(_BaseClient):
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: Estimator | None = None,
+        advantages: Estimator | Mapping[str, Any] | None = None,
         deadline_ms: int | None = None,
     ) -> Scored:
         """The async form of `Client.score`."""
@@ -201,7 +202,7 @@ class AsyncClient(_BaseClient):
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: Estimator | None = None,
+        advantages: Estimator | Mapping[str, Any] | None = None,
         deadline_ms: int | None = None,
     ) -> AsyncScoreStream:
         """The async form of `Client.stream`: `async for result in await client.stream(rollouts)`."""
@@ -227,7 +228,7 @@ def body_of(
     profile: str | None,
     sources: Sequence[str] | None,
     fusion: Mapping[str, Any] | None,
-    advantages: Estimator | None,
+    advantages: Estimator | Mapping[str, Any] | None,
     deadline_ms: int | None,
 ) -> str:
     """Returns the JSON text of a request. Raises `RequestError` with the place of a value that JSON does not have."""
@@ -240,7 +241,7 @@ def body_of(
         "profile": profile,
         "sources": None if sources is None else list(sources),
         "fusion": fusion,
-        "advantages": None if advantages is None else {"estimator": advantages},
+        "advantages": {"estimator": advantages} if isinstance(advantages, str) else advantages,
         "deadline_ms": deadline_ms,
     }
     try:

@@ -49,7 +49,7 @@ class Queue:
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: Estimator | None = None,
+        advantages: Estimator | Mapping[str, Any] | None = None,
         deadline_ms: int | None = None,
     ) -> str:
         """Adds a request at the end, with the arguments of `Client.score`, and returns its ticket.

@@ -171,6 +171,8 @@ class Turn(_Turn, total=False):
     other: dict[str, dict[str, Any]]
     parts: dict[str, SourcePart]
     """The part of every source by name, of a profile with `sources` of its own."""
+    verdict: str
+    """`right` or `wrong` with the fusion `hero`, `screened` with `screen`."""
     beside: dict[str, Any]
 
 

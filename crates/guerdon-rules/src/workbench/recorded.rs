@@ -89,6 +89,7 @@ fn unscored(index: usize) -> TurnResult {
         other: std::collections::BTreeMap::new(),
         abstained: Vec::new(),
         parts: std::collections::BTreeMap::new(),
+        verdict: None,
         beside: None,
     }
 }

@@ -1,81 +1,75 @@
 //! Group advantages. Results are buffered until their group is complete and then released with
 //! advantages.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use guerdon_optim::{Estimator, advantages};
-use guerdon_text::did_you_mean;
+use guerdon_fusion::Scorer;
+use guerdon_optim::{RewardPart, RolloutBatch, RolloutEstimator, rollout_advantages};
+use guerdon_text::{cut, did_you_mean};
 use guerdon_types::{
     AdvantagesRequest, Finite, GroupComparison, GroupId, Invalid, ProblemCode, RolloutEntry,
 };
 
 use crate::engine::group_sets::GroupSets;
 use crate::engine::scored_rollout::ScoredRollout;
+use crate::engine::source_rewards::{SourceWeights, check_weights};
 
 /// Buffers results until their group is complete.
 #[derive(Debug)]
 pub(crate) struct GroupBuffer {
-    estimator: Estimator,
+    estimator: RolloutEstimator,
     /// The group number of each rollout.
     groups: Vec<usize>,
     /// The group name of each rollout.
     names: Vec<Option<GroupId>>,
+    /// The length of each rollout in tokens, if the estimator needs it.
+    lengths: Option<Vec<usize>>,
+    /// The reward of the greedy answer for each rollout, if the estimator needs it.
+    baselines: Option<Vec<Option<Finite>>>,
+    /// The weights of the sources of each profile, if the estimator compares sources by
+    /// themselves.
+    sources: Option<BTreeMap<usize, SourceWeights>>,
+    /// The number of each rollout's profile.
+    profiles: Vec<usize>,
     /// The results that are released together: those of a group, or of the whole batch if the
-    /// estimator [needs it](Estimator::needs_whole_batch).
+    /// estimator [needs it](RolloutEstimator::needs_whole_batch).
     sets: GroupSets<ScoredRollout>,
 }
 
 impl GroupBuffer {
-    /// A buffer for the rollouts in `entries`. `profile` is the number of each rollout's profile:
-    /// advantages compare rollouts of one profile.
+    /// A buffer for the rollouts in `entries`. `profile` has the number and the scorer of each
+    /// rollout's profile: advantages compare rollouts of one profile.
     ///
     /// # Errors
-    /// [`Invalid`] if the estimator is unknown or a rollout that can be scored names no group.
-    pub(crate) fn new(
+    /// [`Invalid`] if the estimator is unknown, a number that it needs is missing, or a rollout that
+    /// can be scored names no group although the estimator compares groups.
+    pub(crate) fn new<'a>(
         request: &AdvantagesRequest,
         entries: &[RolloutEntry],
-        profile: impl Fn(usize) -> usize,
+        profile: impl Fn(usize) -> (usize, &'a Scorer),
     ) -> Result<Self, Invalid> {
-        let estimator = request.estimator.parse::<Estimator>().map_err(|error| {
-            let invalid = Invalid::new(
-                ProblemCode::InvalidRequest,
-                "/advantages/estimator",
-                error.to_string(),
-            );
-            match did_you_mean(&request.estimator, Estimator::NAMES.iter().copied()) {
-                Some(hint) => invalid.hint(hint),
-                None => invalid,
+        let estimator = estimator(&request.estimator)?;
+        let lengths = lengths(estimator, request, entries.len())?;
+        let baselines = baselines(estimator, request, entries.len())?;
+        let profiles: Vec<usize> = (0..entries.len()).map(|index| profile(index).0).collect();
+        let sources = match (estimator.needs_parts(), request.weights.is_empty()) {
+            (true, _) => {
+                let mut sources = BTreeMap::new();
+                for (index, number) in profiles.iter().enumerate() {
+                    let weights = || SourceWeights::new(&request.weights, profile(index).1);
+                    sources.entry(*number).or_insert_with(weights);
+                }
+                check_weights(&request.weights, &sources)?;
+                Some(sources)
             }
-        })?;
-        let mut numbers: HashMap<(usize, &GroupId), usize> = HashMap::new();
-        let mut groups = Vec::with_capacity(entries.len());
-        let mut count = 0;
-        for (index, entry) in entries.iter().enumerate() {
-            if let (None, Err(_)) = (&entry.group, &entry.rollout) {
-                // The rollout has no reward and no known group, so it forms a group of one.
-                groups.push(count);
-                count += 1;
-                continue;
-            }
-            let group = entry.group.as_ref().ok_or_else(|| {
-                let detail =
-                    "advantages compare the samples of one prompt, and this rollout names no group";
-                Invalid::new(
-                    ProblemCode::InvalidRequest,
-                    format!("/rollouts/{index}/group"),
-                    detail,
-                )
-                .hint("give all samples of one prompt the same `group`, or leave `advantages` out")
-            })?;
-            let number = *numbers.entry((profile(index), group)).or_insert(count);
-            count = count.max(number + 1);
-            groups.push(number);
-        }
+            (false, true) => None,
+            (false, false) => return Err(superfluous(estimator, "weights")),
+        };
+        let groups = group_numbers(estimator, entries, &profiles)?;
         let whole = estimator.needs_whole_batch();
-        let of_profiles = || (0..groups.len()).map(&profile).collect();
-        let sets = GroupSets::new(if whole { of_profiles() } else { groups.clone() });
+        let sets = GroupSets::new(if whole { profiles.clone() } else { groups.clone() });
         let names = entries.iter().map(|entry| entry.group.clone()).collect();
-        Ok(Self { estimator, groups, names, sets })
+        Ok(Self { estimator, groups, names, lengths, baselines, sources, profiles, sets })
     }
 
     /// Adds one result. Returns the results that are complete now, with their advantages.
@@ -90,18 +84,39 @@ impl GroupBuffer {
             scored.result.reward.filter(|_| is_comparable).map(Finite::get)
         };
         let rewards: Vec<_> = complete.iter().map(reward).collect();
-        let groups: Vec<_> = complete
+        let of = |list: &Vec<usize>| -> Vec<usize> {
+            complete.iter().map(|s| list.get(s.index).copied().unwrap_or_default()).collect()
+        };
+        let (groups, lens) = (of(&self.groups), self.lengths.as_ref().map(of));
+        let baselines: Option<Vec<Option<f64>>> = self.baselines.as_ref().map(|list| {
+            let of = |s: &ScoredRollout| list.get(s.index).copied().flatten().map(Finite::get);
+            complete.iter().map(of).collect()
+        });
+        let profile = complete.first().and_then(|one| self.profiles.get(one.index)).copied();
+        let sources = self.sources.as_ref().and_then(|all| all.get(&profile?));
+        let sources = sources.map(|sources| sources.rewards(&complete));
+        let parts: Vec<RewardPart<'_>> = sources
             .iter()
-            .map(|s| self.groups.get(s.index).copied().unwrap_or_default())
+            .flatten()
+            .map(|(weight, rewards)| RewardPart { weight: *weight, rewards })
             .collect();
-        match advantages(self.estimator, &rewards, &groups) {
+        if self.sources.is_some() && parts.is_empty() {
+            // No source scored a rollout, so there is nothing to compare.
+            return complete;
+        }
+        let batch = RolloutBatch {
+            parts: &parts,
+            lens: lens.as_deref(),
+            baselines: baselines.as_deref(),
+            ..RolloutBatch::new(&rewards, &groups)
+        };
+        match rollout_advantages(self.estimator, &batch) {
             Ok(advantages) => {
                 for (scored, advantage) in complete.iter_mut().zip(advantages) {
                     scored.result.advantage = advantage.and_then(|a| Finite::new(a).ok());
                 }
             }
-            // Cannot fail for finite rewards and equal lengths. If it does, the rewards are still
-            // valid.
+            // Rewards that are too far apart for a number. They are still valid.
             Err(error) => tracing::error!(%error, "advantages could not be computed"),
         }
         complete
@@ -120,9 +135,126 @@ impl GroupBuffer {
     }
 }
 
+/// The estimator of a name.
+fn estimator(name: &str) -> Result<RolloutEstimator, Invalid> {
+    name.parse::<RolloutEstimator>().map_err(|_| {
+        let known = RolloutEstimator::NAMES;
+        let detail =
+            format!("unknown estimator {:?}; expected one of: {}", cut(name, 60), known.join(", "));
+        let invalid = Invalid::new(ProblemCode::InvalidRequest, "/advantages/estimator", detail);
+        if name == "gae" {
+            return invalid.hint(
+                "`gae` needs the values of a critic, which the trainer has: compute it there, with \
+                 `gae` of guerdon's optimizer",
+            );
+        }
+        match did_you_mean(name, known.iter().copied()) {
+            Some(hint) => invalid.hint(hint),
+            None => invalid,
+        }
+    })
+}
+
+/// The lengths of rollouts, if `estimator` needs them.
+fn lengths(
+    estimator: RolloutEstimator,
+    request: &AdvantagesRequest,
+    rollouts: usize,
+) -> Result<Option<Vec<usize>>, Invalid> {
+    let given = request.lengths.len();
+    if !per_rollout((estimator, estimator.needs_lens()), ("lengths", given), rollouts)? {
+        return Ok(None);
+    }
+    let lengths = request.lengths.iter();
+    Ok(Some(lengths.map(|length| usize::try_from(*length).unwrap_or(usize::MAX)).collect()))
+}
+
+/// The rewards of greedy answers, if `estimator` needs them.
+fn baselines(
+    estimator: RolloutEstimator,
+    request: &AdvantagesRequest,
+    rollouts: usize,
+) -> Result<Option<Vec<Option<Finite>>>, Invalid> {
+    let given = request.baselines.len();
+    let needs =
+        per_rollout((estimator, estimator.needs_baselines()), ("baselines", given), rollouts)?;
+    Ok(needs.then(|| request.baselines.clone()))
+}
+
+/// True if the estimator needs the list `key`, which has `given` numbers, one for each rollout.
+fn per_rollout(
+    (estimator, is_needed): (RolloutEstimator, bool),
+    (key, given): (&str, usize),
+    rollouts: usize,
+) -> Result<bool, Invalid> {
+    if !is_needed {
+        return if given == 0 { Ok(false) } else { Err(superfluous(estimator, key)) };
+    }
+    if given != rollouts {
+        let detail = format!(
+            "`{estimator}` needs one number for each rollout, and the list has {given} for {rollouts} \
+             rollouts"
+        );
+        let what = if key == "lengths" {
+            "the number of tokens of each reply"
+        } else {
+            "the reward of the greedy answer to each prompt, or null"
+        };
+        return Err(Invalid::new(
+            ProblemCode::InvalidRequest,
+            format!("/advantages/{key}"),
+            detail,
+        )
+        .hint(format!("give `{key}`: {what}, in the order of `rollouts`")));
+    }
+    Ok(true)
+}
+
+fn superfluous(estimator: RolloutEstimator, key: &str) -> Invalid {
+    let detail = format!("`{estimator}` does not use `{key}`");
+    Invalid::new(ProblemCode::InvalidRequest, format!("/advantages/{key}"), detail)
+        .hint(format!("leave `{key}` out"))
+}
+
+/// The number of each rollout's group. Rollouts of two profiles are of two groups, and a rollout
+/// without a group is a group of its own.
+fn group_numbers(
+    estimator: RolloutEstimator,
+    entries: &[RolloutEntry],
+    profiles: &[usize],
+) -> Result<Vec<usize>, Invalid> {
+    let mut numbers: HashMap<(Option<&usize>, &GroupId), usize> = HashMap::new();
+    let mut groups = Vec::with_capacity(entries.len());
+    let mut count = 0;
+    for (index, entry) in entries.iter().enumerate() {
+        let number = match (&entry.group, &entry.rollout) {
+            (Some(group), _) => *numbers.entry((profiles.get(index), group)).or_insert(count),
+            // Such a rollout has no reward, or is compared with no other.
+            (None, rollout) if rollout.is_err() || !estimator.needs_groups() => count,
+            (None, _) => {
+                let detail =
+                    "advantages compare the samples of one prompt, and this rollout names no group";
+                let pointer = format!("/rollouts/{index}/group");
+                return Err(Invalid::new(ProblemCode::InvalidRequest, pointer, detail).hint(
+                    "give all samples of one prompt the same `group`, or leave `advantages` out",
+                ));
+            }
+        };
+        count = count.max(number + 1);
+        groups.push(number);
+    }
+    Ok(groups)
+}
+
 #[cfg(test)]
 mod tests {
-    use guerdon_types::{Message, Role, Rollout, RolloutResult, Usage};
+    use std::sync::Arc;
+
+    use guerdon_fusion::{Ask, BoxFuture, RewardSource, SourceVersion};
+    use guerdon_types::{
+        FusionConfig, Message, OtherPart, Role, Rollout, RolloutResult, Signal, SourceId,
+        SourceKind, TurnResult, Usage,
+    };
     use utoipa::PartialSchema as _;
 
     use super::*;
@@ -149,14 +281,136 @@ mod tests {
     }
 
     fn request(estimator: &str) -> AdvantagesRequest {
-        AdvantagesRequest { estimator: estimator.into() }
+        AdvantagesRequest::new(estimator)
+    }
+
+    fn buffer(
+        request: &AdvantagesRequest,
+        entries: &[RolloutEntry],
+    ) -> Result<GroupBuffer, Invalid> {
+        let source = |id: &str| -> Arc<dyn RewardSource> { Arc::new(Silent(id.into())) };
+        let sources = vec![source("tone"), source("facts")];
+        let scorer = Scorer::new(sources, FusionConfig::default());
+        GroupBuffer::new(request, entries, |_| (0, &scorer))
+    }
+
+    /// A source that is never asked.
+    #[derive(Debug)]
+    struct Silent(SourceId);
+
+    impl RewardSource for Silent {
+        fn id(&self) -> &SourceId {
+            &self.0
+        }
+        fn kind(&self) -> SourceKind {
+            SourceKind::External
+        }
+        fn about(&self) -> String {
+            "is never asked".into()
+        }
+        fn version(&self) -> SourceVersion {
+            SourceVersion::Texts([].into())
+        }
+        fn score<'a>(&'a self, _: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
+            Box::pin(async { Vec::new() })
+        }
+    }
+
+    /// A result with the points of two sources.
+    fn with_parts(index: usize, reward: Option<i32>, parts: &[(&str, i32)]) -> ScoredRollout {
+        let mut one = scored(index, reward);
+        let part = |points: i32| OtherPart { points: Finite::from(points), ..OtherPart::default() };
+        let json = serde_json::json!({ "index": 0, "reward": reward, "enhancement": null, "abstained": [] });
+        let mut turn: TurnResult = serde_json::from_value(json).unwrap();
+        turn.other =
+            parts.iter().map(|(id, points)| (SourceId::from(*id), part(*points))).collect();
+        one.result.turns = vec![turn];
+        one
+    }
+
+    fn advantages(left: &[ScoredRollout]) -> Vec<Option<f64>> {
+        left.iter().map(|scored| scored.result.advantage.map(Finite::get)).collect()
+    }
+
+    #[test]
+    fn gdpo_compares_each_source_by_itself() {
+        let entries = rollouts(&["p", "p", "p"]);
+        let mut gdpo = buffer(&request("gdpo"), &entries).unwrap();
+        // The fused rewards are equal, and the sources disagree: `tone` differs by 1, `facts` by 90.
+        assert!(gdpo.push(with_parts(0, Some(5), &[("tone", 1), ("facts", -90)])).is_empty());
+        assert!(gdpo.push(with_parts(1, Some(5), &[("tone", 0), ("facts", 0)])).is_empty());
+        let left = gdpo.push(with_parts(2, None, &[("tone", 9), ("facts", 9)]));
+        let found = advantages(&left);
+        assert_eq!(found[2], None, "a rollout without a reward is no sibling");
+        assert!(found[0].unwrap().abs() < 1e-3 && found[1].unwrap().abs() < 1e-3, "{found:?}");
+
+        let weights = BTreeMap::from([("facts".into(), Finite::ZERO)]);
+        let asked = AdvantagesRequest { weights, ..request("gdpo") };
+        let mut gdpo = buffer(&asked, &entries[..2]).unwrap();
+        gdpo.push(with_parts(0, Some(5), &[("tone", 1), ("facts", -90)]));
+        let found = advantages(&gdpo.push(with_parts(1, Some(5), &[("tone", 0), ("facts", 0)])));
+        assert!(found[0] > Some(0.5) && found[1] < Some(-0.5), "{found:?}");
+    }
+
+    #[test]
+    fn gdpo_without_any_part_gives_no_advantage() {
+        let mut gdpo = buffer(&request("gdpo"), &rollouts(&["p"])).unwrap();
+        assert_eq!(advantages(&gdpo.push(scored(0, Some(1)))), [None]);
+    }
+
+    #[test]
+    fn opo_and_remax_use_the_numbers_of_the_request() {
+        let entries = rollouts(&["p", "p"]);
+        let opo = AdvantagesRequest { lengths: vec![1, 3], ..request("opo") };
+        let mut opo = buffer(&opo, &entries).unwrap();
+        opo.push(scored(1, Some(4)));
+        assert_eq!(advantages(&opo.push(scored(0, Some(0)))), [Some(-3.0), Some(1.0)]);
+        let baselines = vec![Some(Finite::ONE), None];
+        let remax = AdvantagesRequest { baselines, ..request("remax") };
+        let mut remax = buffer(&remax, &[entry(None), entry(None)]).unwrap();
+        assert_eq!(advantages(&remax.push(scored(0, Some(3)))), [Some(2.0)]);
+        assert_eq!(advantages(&remax.push(scored(1, Some(3)))), [None]);
+    }
+
+    #[test]
+    fn missing_and_superfluous_numbers_are_reported_with_their_pointers() {
+        let entries = rollouts(&["p", "p"]);
+        let lengths = vec![1];
+        let weights = |name: &str, weight| BTreeMap::from([(name.into(), Finite::from(weight))]);
+        for (asked, pointer) in [
+            (request("opo"), "/advantages/lengths"),
+            (
+                AdvantagesRequest { lengths: lengths.clone(), ..request("opo") },
+                "/advantages/lengths",
+            ),
+            (AdvantagesRequest { lengths, ..request("grpo") }, "/advantages/lengths"),
+            (request("remax"), "/advantages/baselines"),
+            (
+                AdvantagesRequest { weights: weights("tone", 1), ..request("grpo") },
+                "/advantages/weights",
+            ),
+            (
+                AdvantagesRequest { weights: weights("tone", -1), ..request("gdpo") },
+                "/advantages/weights/tone",
+            ),
+            (
+                AdvantagesRequest { weights: weights("t/ne", 1), ..request("gdpo") },
+                "/advantages/weights/t~1ne",
+            ),
+            (request("gae"), "/advantages/estimator"),
+        ] {
+            let error = buffer(&asked, &entries).unwrap_err();
+            assert_eq!(error.pointer, pointer, "{asked:?}");
+        }
+        let error = buffer(&request("gae"), &entries).unwrap_err();
+        assert!(error.hint.unwrap().contains("critic"));
     }
 
     #[test]
     fn advantages_do_not_depend_on_the_order_of_arrival() {
         let rollouts = rollouts(&["p"; 7]);
         let released = |order: [usize; 7]| {
-            let mut siblings = GroupBuffer::new(&request("grpo"), &rollouts, |_| 0).unwrap();
+            let mut siblings = buffer(&request("grpo"), &rollouts).unwrap();
             let mut left = Vec::new();
             for index in order {
                 let mut scored = scored(index, None);
@@ -174,8 +428,7 @@ mod tests {
 
     #[test]
     fn group_is_released_when_complete_and_null_rewards_do_not_count() {
-        let mut siblings =
-            GroupBuffer::new(&request("dr_grpo"), &rollouts(&["a", "b", "a", "a"]), |_| 0).unwrap();
+        let mut siblings = buffer(&request("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
         assert!(siblings.push(scored(0, Some(1))).is_empty());
         assert_eq!(siblings.push(scored(1, Some(9))).len(), 1);
         assert!(siblings.push(scored(3, None)).is_empty());
@@ -187,20 +440,19 @@ mod tests {
 
     #[test]
     fn batch_std_waits_for_the_whole_batch() {
-        let mut siblings =
-            GroupBuffer::new(&request("batch_std"), &rollouts(&["a", "b"]), |_| 0).unwrap();
+        let mut siblings = buffer(&request("batch_std"), &rollouts(&["a", "b"])).unwrap();
         assert!(siblings.push(scored(0, Some(1))).is_empty());
         assert_eq!(siblings.push(scored(1, Some(2))).len(), 2);
     }
 
     #[test]
     fn unknown_estimator_is_reported_with_all_names_and_the_nearest() {
-        let error = GroupBuffer::new(&request("grop"), &[], |_| 0).unwrap_err();
+        let error = buffer(&request("grop"), &[]).unwrap_err();
         assert_eq!(error.pointer, "/advantages/estimator");
         assert_eq!(
             error.detail,
             "unknown estimator \"grop\"; expected one of: grpo, dr_grpo, rloo, batch_std, \
-             pass_at_k, gpg"
+             pass_at_k, gpg, gdpo, opo, remax, reinforce_plus_plus, reinforce_plus_plus_baseline"
         );
         assert_eq!(error.hint.as_deref(), Some("did you mean `grpo`?"));
     }
@@ -208,7 +460,7 @@ mod tests {
     #[test]
     fn api_description_lists_every_estimator() {
         let schema = serde_json::to_string(&AdvantagesRequest::schema()).unwrap();
-        for name in Estimator::NAMES {
+        for name in RolloutEstimator::NAMES {
             assert!(schema.contains(&format!("`{name}`")), "{name}: {schema}");
         }
     }
@@ -216,9 +468,6 @@ mod tests {
     #[test]
     fn missing_group_is_reported_with_its_rollout() {
         let ungrouped = [entry(None)];
-        assert_eq!(
-            GroupBuffer::new(&request("grpo"), &ungrouped, |_| 0).unwrap_err().pointer,
-            "/rollouts/0/group"
-        );
+        assert_eq!(buffer(&request("grpo"), &ungrouped).unwrap_err().pointer, "/rollouts/0/group");
     }
 }

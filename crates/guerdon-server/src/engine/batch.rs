@@ -122,11 +122,11 @@ impl Batch {
         let bytes = weight(&entries);
         let open = |name: Option<&ProfileName>| context.profile(&request, bytes, name);
         let profiles = RequestProfiles::open(request.profile.as_ref(), &mut entries, open)?;
-        let number = |index| profiles.number(index);
+        let profile = |index| (profiles.number(index), &profiles.of(index).scorer);
         let groups = request
             .advantages
             .as_ref()
-            .map(|asked| GroupBuffer::new(asked, &entries, number))
+            .map(|asked| GroupBuffer::new(asked, &entries, profile))
             .transpose()?;
         let allowed = limits.max_deadline_ms.min(request.deadline_ms.unwrap_or(u64::MAX));
         Ok(Self {

@@ -10,6 +10,7 @@ pub(crate) mod request_profiles;
 mod results;
 pub(crate) mod scored_rollout;
 pub(crate) mod snapshot;
+mod source_rewards;
 mod sources;
 mod work_pools;
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `config.rs` | the fusion of a profile, and a request's changes to it |
 //! | `method.rs` | the methods, and the aggregates of turn rewards |
+//! | `verdict.rs` | the verdict of a fusion on a turn |
 //! | `weights.rs` | the weights of sums |
 //! | `hero.rs` | the settings of `hero` |
 //! | `calibration.rs` | the calibration of a reward model's raw output |
@@ -19,6 +20,7 @@ mod hero;
 mod invalid;
 mod method;
 mod normaliser;
+mod verdict;
 mod weights;
 
 pub use calibration::Calibration;
@@ -29,4 +31,5 @@ pub use hero::HeroConfig;
 pub use invalid::InvalidFusion;
 pub use method::{Aggregate, FusionMethod, InnerMethod};
 pub use normaliser::{ManifestNormaliser, Normaliser, NormaliserConfig, RunningState};
+pub use verdict::Verdict;
 pub use weights::Weights;

@@ -22,7 +22,7 @@ pub(super) fn template(
         score.fusion.as_deref().map(serde_json::from_str).transpose().context("--fusion")?;
     let sources =
         (!score.sources.is_empty()).then(|| score.sources.iter().map(SourceId::from).collect());
-    let advantages = score.advantages.clone().map(|estimator| AdvantagesRequest { estimator });
+    let advantages = score.advantages.clone().map(AdvantagesRequest::new);
     Ok(ScoreRequest {
         rollouts: Vec::new(),
         sources: sources.or(given.sources),
