@@ -15,9 +15,9 @@ use tokio::time::timeout_at;
 use crate::call::Call;
 use crate::chunk::{chunks, part, repoint};
 use crate::retry::{Deadline, RetryPolicy, run};
-use crate::{Error, ScoreStream, ScoredBatch};
+use crate::{Error, ScoredBatch};
 
-const SCORE: [&str; 2] = ["v1", "score"];
+pub(crate) const SCORE: [&str; 2] = ["v1", "score"];
 
 /// A client of a reward server. Clones are cheap and share connections and limits.
 #[derive(Clone)]
@@ -61,27 +61,6 @@ impl Client {
             scored.refuse_shared_ids(request);
         }
         Ok(scored)
-    }
-
-    /// Scores a batch in one HTTP request and returns each result as soon as it is final, in no
-    /// fixed order. The last item is the summary.
-    ///
-    /// A stream is not split into chunks, so it has one set of versions, and the server's limit on
-    /// rollouts applies. Only the request is retried; once the reply begins, it is not.
-    ///
-    /// # Errors
-    /// As [`Client::score`] until the reply begins. Later errors are items that end the stream.
-    pub async fn stream(&self, request: &ScoreRequest) -> Result<ScoreStream, Error> {
-        request.check()?;
-        let deadline = Deadline::new(self.timeout);
-        let all: Vec<usize> = (0..request.rollouts.len()).collect();
-        let call = Call::post(&self.base, &SCORE, self.body(request, &all)?).lines();
-        // Released when the reply begins, so that a loop that scores while it reads a stream cannot
-        // deadlock.
-        let _slot = self.slot(&call, &deadline).await?;
-        let response =
-            run(&self.policy, &deadline, &call.shown, || call.success(&self.http)).await?;
-        Ok(ScoreStream::new(call, response, deadline, all.len()))
     }
 
     /// The server's profiles, versions and limits.
@@ -143,14 +122,14 @@ impl Client {
         let _slot = self.slot(&call, deadline).await?;
         // Serialised after the permit is acquired, so that waiting requests use no memory for
         // bodies.
-        call = Call::post(&self.base, &SCORE, self.body(request, chunk)?);
+        call = Call::post(&self.base, &SCORE, self.body(request, chunk, None)?);
         let reply = run(&self.policy, deadline, &call.shown, || call.reply(&self.http)).await;
         let reply = reply.map_err(|error| repointed(error, chunk))?;
         check_reply(request, chunk, &reply).map_err(|detail| call.decode(detail))?;
         Ok(reply)
     }
 
-    async fn slot(
+    pub(crate) async fn slot(
         &self,
         call: &Call,
         deadline: &Deadline,
@@ -160,10 +139,17 @@ impl Client {
         slot.map(Result::ok).map_err(|_| deadline.passed(&call.shown, None))
     }
 
-    fn body(&self, request: &ScoreRequest, chunk: &[usize]) -> Result<Bytes, Error> {
+    /// The body with the rollouts of `chunk`. `expect` replaces what the request and the client
+    /// expect.
+    pub(crate) fn body(
+        &self,
+        request: &ScoreRequest,
+        chunk: &[usize],
+        expect: Option<Expectation>,
+    ) -> Result<Bytes, Error> {
         let mut part = part(request, chunk);
         part.profile = part.profile.or_else(|| self.profile.clone());
-        part.expect = part.expect.or_else(|| self.expect.clone());
+        part.expect = expect.or(part.expect).or_else(|| self.expect.clone());
         let body = serde_json::to_vec(&part).map_err(|error| {
             Invalid::new(
                 ProblemCode::InvalidRequest,
@@ -208,7 +194,7 @@ fn check_reply(
 }
 
 /// The error with its pointer into the caller's request instead of the chunk.
-fn repointed(mut error: Error, chunk: &[usize]) -> Error {
+pub(crate) fn repointed(mut error: Error, chunk: &[usize]) -> Error {
     match &mut error {
         Error::Problem { problem, .. } => repoint(problem, chunk),
         Error::Deadline { last: Some(last), .. } => {
@@ -227,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::ClientBuilder;
-    use guerdon_testing::{ServerReply, StandInServer, numbered_batch};
+    use guerdon_testing::{ServerReply, StandInServer, numbered_batch, score_response};
 
     /// A client with a short backoff.
     fn client(server: &StandInServer) -> ClientBuilder {
@@ -325,6 +311,21 @@ mod tests {
             "{error}"
         );
         assert_eq!(server.received().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn error_of_a_rollout_points_into_the_caller_s_request() {
+        let request = numbered_batch(&[""; 4]);
+        let mut reply = score_response(&numbered_batch(&[""; 2]), 1, "sha256:a");
+        let problem =
+            Problem::new(ProblemCode::TooLarge, "too long").pointer("/rollouts/1/messages");
+        (reply.results[1].reward, reply.results[1].error) = (None, Some(problem));
+        let second = ServerReply::body(200, serde_json::to_string(&reply).unwrap());
+        let first = ServerReply::Score { generation: 1, rm: "sha256:a" };
+        let server = StandInServer::start([first, second]).await;
+        let client = client(&server).chunk(2).concurrency(1).build().unwrap();
+        let error = client.score(&request).await.unwrap().results[3].error.clone().unwrap();
+        assert_eq!(error.pointer.as_deref(), Some("/rollouts/3/messages"));
     }
 
     #[tokio::test]

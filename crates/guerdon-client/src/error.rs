@@ -68,7 +68,7 @@ pub enum Error {
         detail: String,
     },
 
-    /// A stream ended before its summary line. The results before are valid.
+    /// A stream ended before its summary line and could not go on. The results before are valid.
     #[error(
         "the stream from {url} was cut after {received} of {expected} results ({why}); score the missing ones again"
     )]

@@ -38,11 +38,12 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `client.rs` | the calls: score, stream, info, ready |
+//! | `client.rs` | the calls: score, info, ready |
 //! | `config.rs` | the settings of a client, with their defaults |
 //! | `chunk.rs` | splits a batch into requests without changing a number |
 //! | `scored_batch.rs` | the joined results of all chunks, with the versions that made each |
-//! | `stream.rs` | results as they become final |
+//! | `stream.rs` | the call stream: results as they become final, also across a restart of the server |
+//! | `stream_lines.rs` | one streamed reply, line by line |
 //! | `blocking.rs` | the same calls for code without an async runtime |
 //! | `feedback.rs` | converts results to the input of [`optim::Repo::step`] |
 //! | `request_queue.rs` | requests on disk, for a server that is down |
@@ -66,6 +67,7 @@ mod restart_tests;
 mod retry;
 mod scored_batch;
 mod stream;
+mod stream_lines;
 mod version;
 
 pub use client::Client;

@@ -6,12 +6,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use guerdon_testing::{ServerReply, StandInServer, numbered_batch};
-use guerdon_types::{Problem, ProblemCode};
+use guerdon_types::{
+    AdvantagesRequest, ConfigDigest, Problem, ProblemCode, RolloutId, ScoreRequest, StreamLine,
+    StreamSummary, StreamedResult, shared_id_errors,
+};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
-use crate::{Client, ClientBuilder, Error};
+use crate::{Client, ClientBuilder, Error, ScoreStream};
 
 /// The address of servers that restart. On Linux no other test uses it, so that none takes the port
 /// while the server is away.
@@ -94,6 +98,122 @@ proptest! {
             assert_eq!(keys.len(), 1, "every try has the same key");
         });
     }
+}
+
+/// A server that dies in the middle of a stream, or is away before it begins.
+fn stream_outage() -> impl Strategy<Value = ServerReply> {
+    prop_oneof![
+        (0_usize..9).prop_map(|lines| ServerReply::CutStream { lines, rm: "sha256:a" }),
+        away().prop_filter("a broken body is a cut stream here", |reply| {
+            !matches!(reply, ServerReply::BrokenChunks(_))
+        }),
+    ]
+}
+
+/// The lines of a stream: the results by their places, and the summary.
+async fn read(stream: ScoreStream) -> Result<(Vec<StreamedResult>, StreamSummary), Error> {
+    let (mut results, mut summary) = (Vec::new(), None);
+    for line in stream.collect::<Vec<_>>().await {
+        match line? {
+            StreamLine::Result(result) => results.push(*result),
+            StreamLine::Summary(last) => summary = Some(*last),
+        }
+    }
+    results.sort_by_key(|line| line.index);
+    Ok((results, summary.unwrap()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn stream_outlives_any_sequence_of_cuts(
+        script in prop::collection::vec(stream_outage(), 0..9),
+        groups in prop::collection::vec(prop_oneof!["", "a", "b"], 0..8),
+        ids in prop::collection::vec(prop_oneof![Just(None), "[x-z]".prop_map(Some)], 8),
+        estimator in prop_oneof![Just(None), Just(Some("grpo")), Just(Some("batch_std"))],
+    ) {
+        Runtime::new().unwrap().block_on(async {
+            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+            let mut request = numbered_batch(&groups);
+            request.advantages = estimator.map(|name| AdvantagesRequest { estimator: name.into() });
+            for (rollout, id) in request.rollouts.iter_mut().zip(ids) {
+                rollout.id = id.map(RolloutId::from);
+            }
+            let whole = StandInServer::start([]).await;
+            let expected = client(whole.url()).build().unwrap().stream(&request).await.unwrap();
+            let expected = read(expected).await.unwrap();
+
+            let failures = script.len();
+            let server = StandInServer::start(script).await;
+            let stream = client(server.url()).build().unwrap().stream(&request).await.unwrap();
+            let (results, summary) = read(stream).await.unwrap();
+            // A stand-in does not refuse shared ids.
+            let ids = request.rollouts.iter().map(|rollout| rollout.id.as_ref());
+            if shared_id_errors(ids).is_empty() {
+                assert_eq!(results, expected.0);
+            }
+            let places: Vec<usize> = results.iter().map(|line| line.index).collect();
+            assert_eq!(places, (0..groups.len()).collect::<Vec<_>>(), "each once");
+            assert_eq!((summary.results, summary.versions), (groups.len(), expected.1.versions));
+            // A stream that is cut after its summary is complete.
+            assert!(server.received().len() <= failures + 1);
+            for part in server.score_requests().iter().filter(|_| estimator == Some("grpo")) {
+                for group in part.rollouts.iter().map(|rollout| &rollout.group) {
+                    let count = |request: &ScoreRequest| {
+                        request.rollouts.iter().filter(|one| one.group == *group).count()
+                    };
+                    assert_eq!(count(part), count(&request), "groups stay whole");
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn cut_stream_asks_only_for_the_missing_results_of_the_same_configuration() {
+    let cut = ServerReply::CutStream { lines: 2, rm: "sha256:a" };
+    let server = StandInServer::start([cut.clone(), ServerReply::body(503, "")]).await;
+    let mut request = numbered_batch(&[""; 4]);
+    request.rollouts[0].id = Some("first".into());
+    let stream = client(server.url()).build().unwrap().stream(&request).await.unwrap();
+    let (results, _) = read(stream).await.unwrap();
+    let ids: Vec<&str> = results.iter().map(|line| line.result.id.as_str()).collect();
+    assert_eq!(ids, ["first", "1", "2", "3"]);
+    let parts = server.score_requests();
+    let texts = |part: &ScoreRequest| -> Vec<String> {
+        part.rollouts.iter().map(|rollout| rollout.messages[0].content.clone()).collect()
+    };
+    assert_eq!(texts(&parts[2]), ["0", "1"]);
+    let digest = parts[2].expect.as_ref().unwrap().digest.clone();
+    assert_eq!((parts[0].expect.is_none(), digest), (true, ConfigDigest::of("sha256:a")));
+
+    let other = ServerReply::Score { generation: 1, rm: "sha256:b" };
+    let server = StandInServer::start([cut, other]).await;
+    let stream = client(server.url()).build().unwrap().stream(&request).await.unwrap();
+    let error = read(stream).await.unwrap_err();
+    assert!(matches!(error, Error::Cut { received: 2, expected: 4, .. }), "{error}");
+    assert!(error.to_string().contains("another configuration"), "{error}");
+}
+
+#[tokio::test]
+async fn number_of_retries_counts_the_cuts_without_a_result() {
+    for (retries, lines, requests) in [(0, 0, 1), (0, 1, 1), (2, 0, 3), (5, 0, 6)] {
+        let cut = ServerReply::CutStream { lines, rm: "sha256:a" };
+        let server = StandInServer::start(vec![cut; 9]).await;
+        let client = client(server.url()).retries(retries).build().unwrap();
+        let stream = client.stream(&numbered_batch(&[""; 4])).await.unwrap();
+        let error = read(stream).await.unwrap_err();
+        assert!(matches!(error, Error::Cut { expected: 4, .. }), "{error}");
+        assert_eq!(server.received().len(), requests, "{retries} retries, {lines} lines");
+    }
+    // Every reply has a new result.
+    let cut = ServerReply::CutStream { lines: 1, rm: "sha256:a" };
+    let server = StandInServer::start(vec![cut; 4]).await;
+    let client = client(server.url()).retries(1).build().unwrap();
+    let stream = client.stream(&numbered_batch(&[""; 4])).await.unwrap();
+    assert_eq!(read(stream).await.unwrap().0.len(), 4);
+    assert_eq!(server.received().len(), 5);
 }
 
 #[test]

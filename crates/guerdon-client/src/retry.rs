@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_queue::Backoff;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Error;
 
@@ -84,7 +84,46 @@ impl Deadline {
     }
 }
 
+/// The failures of one request so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Failures {
+    tries: u32,
+    faults: u32,
+}
+
 impl RetryPolicy {
+    /// Counts a failure. Returns the wait before the next attempt; `None` if there is no next one,
+    /// by its kind, the number of retries or the deadline.
+    pub(crate) fn next_wait(
+        &self,
+        failures: &mut Failures,
+        again: RetryAdvice,
+        deadline: &Deadline,
+    ) -> Option<Duration> {
+        failures.tries = failures.tries.saturating_add(1);
+        let (named, used, most) = match again {
+            RetryAdvice::Never => return None,
+            RetryAdvice::Away(named) => (named, failures.tries, self.retries),
+            RetryAdvice::Fault(named) => {
+                failures.faults = failures.faults.saturating_add(1);
+                match self.retries {
+                    Some(retries) => (named, failures.tries, Some(retries)),
+                    None => (named, failures.faults, Some(FAULT_RETRIES)),
+                }
+            }
+        };
+        let left = deadline.at.saturating_duration_since(Instant::now());
+        self.wait(named, failures.tries - 1, left).filter(|_| most.is_none_or(|most| used <= most))
+    }
+
+    /// Tells the observer of a retry, and waits for it.
+    pub(crate) async fn pause(&self, error: &Error, failures: Failures, wait: Duration) {
+        if let Some(observer) = &self.observer {
+            observer(error, failures.tries, wait);
+        }
+        sleep(wait).await;
+    }
+
     /// The wait before retry `n` (from 0), with `left` until the deadline; `None` if no retry can
     /// begin before it.
     fn wait(&self, named: Option<Duration>, n: u32, left: Duration) -> Option<Duration> {
@@ -113,39 +152,19 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, AttemptError>>,
 {
-    let (mut last, mut faults) = (None, 0);
-    for tries in 1.. {
+    let (mut last, mut failures) = (None, Failures::default());
+    loop {
         let failure = match timeout_at(deadline.at, attempt()).await {
             Ok(Ok(reply)) => return Ok(reply),
             Ok(Err(failure)) => failure,
             Err(_) => return Err(deadline.passed(url, last)),
         };
-        let error = failure.error.with_tries(tries);
-        let (named, used, most) = match failure.again {
-            RetryAdvice::Never => return Err(error),
-            RetryAdvice::Away(named) => (named, tries, policy.retries),
-            RetryAdvice::Fault(named) => {
-                faults += 1;
-                match policy.retries {
-                    Some(retries) => (named, tries, Some(retries)),
-                    None => (named, faults, Some(FAULT_RETRIES)),
-                }
-            }
-        };
-        let now = Instant::now();
-        let left = deadline.at.saturating_duration_since(now);
-        match policy.wait(named, tries - 1, left) {
-            Some(wait) if most.is_none_or(|most| used <= most) => {
-                if let Some(observer) = &policy.observer {
-                    observer(&error, tries, wait);
-                }
-                sleep_until(now + wait).await;
-            }
-            _ => return Err(error),
-        }
+        let wait = policy.next_wait(&mut failures, failure.again, deadline);
+        let error = failure.error.with_tries(failures.tries);
+        let Some(wait) = wait else { return Err(error) };
+        policy.pause(&error, failures, wait).await;
         last = Some(error);
     }
-    Err(deadline.passed(url, last))
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@
 //! always has one version, because it is never split.
 
 use guerdon_types::{
-    Finite, GroupComparison, GroupId, IncomparableGroup, RequestId, RolloutId, RolloutResult,
-    ScoreRequest, ScoreResponse, Usage, Versions, shared_id_errors,
+    Finite, GroupComparison, GroupId, IncomparableGroup, Invalid, RequestId, RolloutId,
+    RolloutResult, ScoreRequest, ScoreResponse, Usage, Versions, shared_id_errors,
 };
 
-use crate::chunk::RolloutIndices;
+use crate::chunk::{RolloutIndices, repoint};
 
 /// The rewards of a whole batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +99,9 @@ impl ScoredBatch {
                 if request.rollouts.get(place).is_some_and(|rollout| rollout.id.is_none()) {
                     result.id = RolloutId::from(place.to_string());
                 }
+                if let Some(problem) = &mut result.error {
+                    repoint(problem, chunk);
+                }
                 placed.push((place, version, result));
             }
         }
@@ -117,10 +120,7 @@ impl ScoredBatch {
             if let Some(result) =
                 self.results.get_mut(index).filter(|result| result.error.is_none())
             {
-                let invalid = invalid.below(&format!("/rollouts/{index}"));
-                (result.reward, result.advantage) = (None, None);
-                result.turns.clear();
-                result.error = Some(invalid.into());
+                refuse(result, index, invalid);
             }
         }
     }
@@ -137,6 +137,13 @@ impl ScoredBatch {
             self.versions.len() - 1
         })
     }
+}
+
+/// Replaces the result of rollout `index` by an error.
+pub(crate) fn refuse(result: &mut RolloutResult, index: usize, invalid: Invalid) {
+    (result.reward, result.advantage) = (None, None);
+    result.turns.clear();
+    result.error = Some(invalid.below(&format!("/rollouts/{index}")).into());
 }
 
 /// The groups of the whole request that are not comparable. The replies to the chunks list only

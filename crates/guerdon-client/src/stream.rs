@@ -1,42 +1,44 @@
-//! Results as they become final: newline-delimited JSON, read line by line. An incomplete stream is
-//! an error.
+//! Results as they become final. A stream that the server's restart cuts goes on: the missing
+//! results are asked for again. An incomplete stream is an error.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
-use guerdon_types::{Problem, StreamLine};
-use reqwest::Response;
-use tokio::time::timeout_at;
+use guerdon_types::{
+    ConfigDigest, Expectation, GroupComparison, Invalid, ProblemCode, RolloutId, ScoreRequest,
+    StreamLine, StreamSummary, StreamedResult, shared_id_errors,
+};
+use tokio::time::Instant;
 
-use crate::Error;
-use crate::call::{Call, excerpt};
-use crate::error::Chain;
-use crate::retry::Deadline;
+use crate::call::Call;
+use crate::chunk::{RolloutIndices, chunks, repoint};
+use crate::client::{SCORE, repointed};
+use crate::retry::{Deadline, Failures, RetryAdvice, run};
+use crate::scored_batch::refuse;
+use crate::stream_lines::{LineError, LineReader};
+use crate::{Client, Error};
 
 /// The lines of a streamed reply: one per result, then a summary. Returned by
 /// [`Client::stream`](crate::Client::stream).
 ///
-/// It ends after the summary or the first error. If the connection ends before the summary, the
-/// last item is [`Error::Cut`] with the number of results so far. Dropping the stream closes the
-/// connection.
+/// It ends after the summary or the first error. Dropping the stream closes the connection.
+///
+/// If the connection ends before the summary, as in a restart of the server, the missing results
+/// are asked for again, with the retries of the client. Then all results still have one
+/// configuration, and `usage` and `request_id` of the summary are those of the last reply. The
+/// stream ends with [`Error::Cut`] and the number of results so far if no retry is left, the
+/// timeout passed, another configuration serves now, or the server is too old to name its
+/// configuration at the beginning of a stream.
 pub struct ScoreStream(Pin<Box<dyn Stream<Item = Result<StreamLine, Error>> + Send>>);
 
 impl ScoreStream {
-    pub(crate) fn new(call: Call, response: Response, deadline: Deadline, expected: usize) -> Self {
-        let lines = LineReader {
-            call,
-            response,
-            deadline,
-            expected,
-            received: 0,
-            buffer: Vec::new(),
-            searched: 0,
-        };
-        Self(Box::pin(try_unfold(Some(lines), async |lines| match lines {
-            Some(lines) => lines.next().await.map(Some),
+    pub(crate) fn new(batch: StreamedBatch) -> Self {
+        Self(Box::pin(try_unfold(Some(batch), async |batch| match batch {
+            Some(batch) => batch.next().await.map(Some),
             None => Ok(None),
         })))
     }
@@ -56,107 +58,206 @@ impl fmt::Debug for ScoreStream {
     }
 }
 
-struct LineReader {
-    call: Call,
-    response: Response,
-    deadline: Deadline,
-    expected: usize,
-    received: usize,
-    buffer: Vec<u8>,
-    /// The bytes of `buffer` that were already searched for a line break. Without it, the search of
-    /// a long line would be quadratic.
-    searched: usize,
+impl Client {
+    /// Scores a batch in one HTTP request and returns each result as soon as it is final, in no
+    /// fixed order. The last item is the summary.
+    ///
+    /// A stream is not split into chunks, so it has one set of versions, and the server's limit on
+    /// rollouts applies. A stream that a restart of the server cuts goes on with the missing
+    /// results, see [`ScoreStream`].
+    ///
+    /// # Errors
+    /// As [`Client::score`] until the reply begins. Later errors are items that end the stream.
+    pub async fn stream(&self, request: &ScoreRequest) -> Result<ScoreStream, Error> {
+        request.check()?;
+        let deadline = Deadline::new(self.timeout);
+        let batch = StreamedBatch::start(self.clone(), request.clone(), deadline).await?;
+        Ok(ScoreStream::new(batch))
+    }
+
+    /// Asks for a streamed reply with the rollouts of `chunk`, made by the configuration `expect`.
+    /// Returns when the reply begins.
+    async fn lines(
+        &self,
+        request: &ScoreRequest,
+        chunk: &[usize],
+        expect: Option<ConfigDigest>,
+        deadline: &Deadline,
+    ) -> Result<LineReader, Error> {
+        let expect = expect.map(|digest| Expectation { digest });
+        let body = self.body(request, chunk, expect)?;
+        let call = Call::post(&self.base, &SCORE, body).lines();
+        // Released when the reply begins, so that a loop that scores while it reads a stream cannot
+        // deadlock.
+        let _slot = self.slot(&call, deadline).await?;
+        let reply = run(&self.policy, deadline, &call.shown, || call.success(&self.http)).await;
+        let response = reply.map_err(|error| repointed(error, chunk))?;
+        Ok(LineReader::new(call, response, chunk.len()))
+    }
 }
 
-impl LineReader {
-    /// The next line, and the reader of the lines after it. `None` after the summary.
-    async fn next(mut self) -> Result<(StreamLine, Option<Self>), Error> {
-        loop {
-            while let Some(line) = self.take_line() {
-                if !line.trim_ascii().is_empty() {
-                    let line = self.read(&line)?;
-                    return self.count(line);
-                }
-            }
-            match timeout_at(self.deadline.at, self.response.chunk()).await {
-                Ok(Ok(Some(bytes))) => self.buffer.extend_from_slice(&bytes),
-                Ok(Ok(None)) => return self.end(),
-                Ok(Err(error)) => return Err(self.cut(Chain(&error.without_url()).to_string())),
-                Err(_) => {
-                    return Err(self
-                        .cut(format!("the client's timeout of {:?} passed", self.deadline.after)));
-                }
-            }
-        }
-    }
+/// A batch whose results arrive in one reply, or in several if the server restarts.
+pub(crate) struct StreamedBatch {
+    client: Client,
+    request: ScoreRequest,
+    deadline: Deadline,
+    lines: LineReader,
+    /// The rollouts of the current reply: indices into the request.
+    asked: RolloutIndices,
+    /// For each rollout of the request: its result was returned.
+    received: Vec<bool>,
+    /// The configuration of the first reply. `None` if the server did not name it.
+    digest: Option<ConfigDigest>,
+    /// The errors of rollouts that share their id with another one, once the first reply was cut: a
+    /// part of the request may have only one of them.
+    shared_ids: Option<HashMap<usize, Invalid>>,
+    groups: GroupComparison,
+    /// The failures since the last result.
+    failures: Failures,
+}
 
-    fn take_line(&mut self) -> Option<Vec<u8>> {
-        let Some(at) = self.buffer.iter().skip(self.searched).position(|byte| *byte == b'\n')
-        else {
-            self.searched = self.buffer.len();
-            return None;
-        };
-        let rest = self.buffer.split_off(self.searched + at + 1);
-        self.searched = 0;
-        Some(std::mem::replace(&mut self.buffer, rest))
-    }
-
-    /// Handles the end of the body. The rest of the buffer may be a summary without a line break.
-    fn end(mut self) -> Result<(StreamLine, Option<Self>), Error> {
-        let rest = std::mem::take(&mut self.buffer);
-        match serde_json::from_slice(&rest) {
-            Ok(line @ StreamLine::Summary(_)) => self.count(line),
-            _ if rest.trim_ascii().is_empty() => {
-                Err(self.cut("the body ended before the summary".into()))
-            }
-            _ => Err(self.cut("the body ended in the middle of a line".into())),
-        }
-    }
-
-    fn read(&self, line: &[u8]) -> Result<StreamLine, Error> {
-        serde_json::from_slice(line).map_err(|error| {
-            match serde_json::from_slice::<Problem>(line) {
-                Ok(problem) => self.call.problem(problem),
-                Err(_) => self.call.decode(format!(
-                    "a line of the stream cannot be parsed ({error}): {:?}",
-                    excerpt(line)
-                )),
-            }
+impl StreamedBatch {
+    pub(crate) async fn start(
+        client: Client,
+        request: ScoreRequest,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
+        let asked: RolloutIndices = (0..request.rollouts.len()).collect();
+        let lines = client.lines(&request, &asked, None, &deadline).await?;
+        Ok(Self {
+            received: vec![false; asked.len()],
+            digest: lines.digest(),
+            shared_ids: None,
+            groups: GroupComparison::default(),
+            failures: Failures::default(),
+            client,
+            request,
+            deadline,
+            lines,
+            asked,
         })
     }
 
-    fn count(mut self, line: StreamLine) -> Result<(StreamLine, Option<Self>), Error> {
-        match &line {
-            StreamLine::Summary(_) if self.received == self.expected => Ok((line, None)),
-            StreamLine::Summary(_) => Err(self.cut("the summary came before all results".into())),
-            StreamLine::Result(result) if result.index < self.expected => {
-                self.received += 1;
-                Ok((line, Some(self)))
+    /// The next line, and the batch without it. No batch after the summary.
+    async fn next(mut self) -> Result<(StreamLine, Option<Self>), Error> {
+        loop {
+            match self.lines.next(&self.deadline).await {
+                Ok(StreamLine::Result(result)) => {
+                    if let Some(result) = self.placed(*result) {
+                        return Ok((StreamLine::Result(Box::new(result)), Some(self)));
+                    }
+                }
+                Ok(StreamLine::Summary(summary)) => {
+                    return Ok((StreamLine::Summary(Box::new(self.whole(*summary))), None));
+                }
+                Err(LineError::Final(error)) => return Err(error),
+                Err(LineError::Cut { why, again }) => self.resume(why, again).await?,
             }
-            StreamLine::Result(result) => {
-                let detail = format!("a result for rollout {} of {}", result.index, self.expected);
-                Err(self.call.decode(detail))
+        }
+    }
+
+    /// The result with its place in the whole request. `None` if it was returned before: groups are
+    /// asked for again as a whole.
+    fn placed(&mut self, mut line: StreamedResult) -> Option<StreamedResult> {
+        line.index = *self.asked.get(line.index)?;
+        let received = self.received.get_mut(line.index)?;
+        if std::mem::replace(received, true) {
+            return None;
+        }
+        self.failures = Failures::default();
+        let rollout = self.request.rollouts.get(line.index)?;
+        if let Some(shared_ids) = &self.shared_ids {
+            if rollout.id.is_none() {
+                line.result.id = RolloutId::from(line.index.to_string());
             }
+            if let Some(problem) = &mut line.result.error {
+                repoint(problem, &self.asked);
+            }
+            // The server names the other rollout by its place in the part.
+            if let Some(invalid) = shared_ids.get(&line.index) {
+                refuse(&mut line.result, line.index, invalid.clone());
+            }
+        }
+        if let Some(group) = &rollout.group {
+            self.groups.add(line.index, group, &line.result);
+        }
+        Some(line)
+    }
+
+    /// The summary of the whole request.
+    fn whole(self, mut summary: StreamSummary) -> StreamSummary {
+        if self.shared_ids.is_some() {
+            summary.results = self.received.len();
+            summary.groups = self.groups.finish();
+        }
+        summary
+    }
+
+    /// Asks for the missing results.
+    ///
+    /// # Errors
+    /// [`Error::Cut`] if there is no further try; otherwise the error of the last one.
+    async fn resume(&mut self, why: String, again: RetryAdvice) -> Result<(), Error> {
+        let error = self.cut(why);
+        let Some(digest) = self.digest.clone() else { return Err(error) };
+        let policy = &self.client.policy;
+        let Some(wait) = policy.next_wait(&mut self.failures, again, &self.deadline) else {
+            return Err(error);
+        };
+        policy.pause(&error, self.failures, wait).await;
+        let ids = self.request.rollouts.iter().map(|rollout| rollout.id.as_ref());
+        let shared_ids =
+            self.shared_ids.get_or_insert_with(|| shared_id_errors(ids).into_iter().collect());
+        self.asked = missing(&self.request, &self.received, shared_ids);
+        let lines = self.client.lines(&self.request, &self.asked, Some(digest), &self.deadline);
+        match lines.await {
+            Ok(lines) => {
+                self.lines = lines;
+                Ok(())
+            }
+            Err(error) => Err(match error.problem() {
+                Some(problem) if problem.code == ProblemCode::Conflict => self.cut(format!(
+                    "the server came back with another configuration: {}",
+                    problem.detail
+                )),
+                _ if Instant::now() >= self.deadline.at => self.cut(format!("then {error}")),
+                _ => error,
+            }),
         }
     }
 
     fn cut(&self, why: String) -> Error {
         Error::Cut {
-            url: self.call.shown.clone(),
-            received: self.received,
-            expected: self.expected,
+            url: self.lines.url().to_owned(),
+            received: self.received.iter().filter(|received| **received).count(),
+            expected: self.received.len(),
             why,
         }
     }
 }
 
+/// The rollouts without a result. With them the others of their groups if advantages compare them,
+/// and those that share their ids, so that the server refuses the same ones again.
+fn missing(
+    request: &ScoreRequest,
+    received: &[bool],
+    shared_ids: &HashMap<usize, Invalid>,
+) -> RolloutIndices {
+    let units = chunks(request, 1);
+    let is_missing =
+        |unit: &RolloutIndices| unit.iter().any(|place| received.get(*place) == Some(&false));
+    let is_shared = |unit: &RolloutIndices| unit.iter().any(|place| shared_ids.contains_key(place));
+    let with_shared = units.iter().any(|unit| is_missing(unit) && is_shared(unit));
+    let asked = |unit: &RolloutIndices| is_missing(unit) || (with_shared && is_shared(unit));
+    units.into_iter().filter(asked).flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt;
-    use guerdon_types::{ProblemCode, ScoreRequest};
+    use guerdon_types::Problem;
 
     use super::*;
-    use crate::Client;
     use guerdon_testing::{
         ServerReply, StandInServer, numbered_batch, score_response, stream_lines,
     };
@@ -234,6 +335,15 @@ mod tests {
             assert!(error.to_string().contains(why), "{error}");
             assert_eq!(items.len(), 3, "nothing comes after an error");
         }
+    }
+
+    #[tokio::test]
+    async fn repeated_result_is_refused() {
+        let request = numbered_batch(&[""; 3]);
+        let line = lines(&request)[0].clone();
+        let (_server, items) = read(vec![ServerReply::body(200, line.repeat(2))], &request).await;
+        let Some(Err(error @ Error::Decode { .. })) = items.last() else { panic!("{items:?}") };
+        assert!(error.to_string().contains("two results for rollout 2"), "{error}");
     }
 
     #[tokio::test]

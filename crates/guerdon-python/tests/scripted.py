@@ -8,6 +8,9 @@ import socket
 import struct
 import threading
 
+DIGEST = f"sha256:{'a' * 64}"
+"""The configuration of a scripted server, in the header of its streams."""
+
 USAGE = {"judge_calls": 0, "judge_cache_hits": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0}
 FAST = {"backoff": 0.001, "backoff_cap": 0.01, "backoff_floor": 0.001}
 """Settings of a client with short waits."""
@@ -34,13 +37,15 @@ def texts_reply(request):
 
 
 class Scripted(http.server.ThreadingHTTPServer):
-    """Answers with the actions of a script, then scores. An action is a status, `reset` or `half`."""
+    """Answers with the actions of a script, then scores. An action is a status, `reset` or `half`, or for a stream
+    `("lines", N)`: N lines, after which the connection breaks."""
 
     daemon_threads = True
     allow_reuse_address = True
 
     def __init__(self, script=(), port=0):
         self.script, self.received, self.lock = list(script), [], threading.Lock()
+        self.digest = DIGEST
         super().__init__(("127.0.0.1", port), Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -77,11 +82,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             whole = lines_reply(json.loads(body))
         else:
             whole = json.dumps(made(json.loads(body)))
-        text = whole.encode() if action in (200, "half") else b"no"
-        self.send_response(200 if action == "half" else action)
+        text = whole.encode() if action in (200, "half") or isinstance(action, tuple) else b"no"
+        self.send_response(action if isinstance(action, int) else 200)
+        self.send_header("x-guerdon-digest", self.server.digest)
         self.send_header("content-length", str(len(text)))
         self.end_headers()
-        if action == "half":
+        if isinstance(action, tuple):
+            self.wfile.write(b"".join(text.splitlines(keepends=True)[: action[1]]))
+            self.close_connection = True
+        elif action == "half":
             self.wfile.write(text[: len(text) // 2])
             self.close_connection = True
         else:

@@ -3,10 +3,11 @@ hook."""
 
 import asyncio
 import itertools
+import json
 
 import pytest
 import standins
-from scripted import FAST, Scripted, coming_back
+from scripted import DIGEST, FAST, Scripted, coming_back
 
 import guerdon
 from guerdon import errors
@@ -120,6 +121,46 @@ def test_a_stream_waits_for_a_server_that_comes_back():
     with coming_back([503, "reset", 502]) as (url, received):
         assert stream(url, timeout=60.0, **FAST) == 0.0
         assert len(received()) == 4
+
+
+def whole_stream(url, **limits):
+    with guerdon.Client(url, **limits).stream(MANY) as results:
+        return sorted(result["index"] for result in results), results.summary
+
+
+def whole_async_stream(url, **limits):
+    async def read():
+        async with await guerdon.AsyncClient(url, **limits).stream(MANY) as results:
+            return sorted([result["index"] async for result in results]), results.summary
+
+    return asyncio.run(read())
+
+
+MANY = ROLLOUTS * 3
+
+
+@pytest.mark.parametrize("caller", [whole_stream, whole_async_stream], ids=lambda caller: caller.__name__)
+def test_a_stream_that_is_cut_goes_on_with_the_missing_results(caller):
+    script = [("lines", 2), 503, "reset", ("lines", 0), "half", ("lines", 1)]
+    with coming_back(script) as (url, received):
+        places, summary = caller(url, timeout=60.0, **FAST)
+    assert places == list(range(len(MANY))), "each result arrives once"
+    assert summary["results"] == len(MANY)
+    requests = [json.loads(body) for _, _, body in received()]
+    counts = [len(request["rollouts"]) for request in requests]
+    assert len(counts) == len(script) + 1 and counts[0] == len(MANY) and counts[1:4] == [4, 4, 4], counts
+    assert "expect" not in requests[0] and all(one["expect"] == {"digest": DIGEST} for one in requests[1:])
+
+
+@pytest.mark.parametrize("caller", [whole_stream, whole_async_stream], ids=lambda caller: caller.__name__)
+def test_a_stream_does_not_go_on_with_another_configuration_or_without_retries(caller):
+    with Scripted([("lines", 2), 503, 409]) as server, pytest.raises(errors.GuerdonError) as raised:
+        caller(server.url, timeout=60.0, **FAST)
+    assert raised.value.status == 409
+    with Scripted([("lines", 2)] * 3) as server:
+        with pytest.raises(errors.CutError, match="2 of 6"):
+            caller(server.url, timeout=60.0, retries=0, **FAST)
+        assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.__name__)

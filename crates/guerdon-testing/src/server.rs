@@ -10,13 +10,16 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Router, middleware};
 use futures_util::StreamExt as _;
-use guerdon_types::{Problem, ProblemCode, ScoreRequest};
+use guerdon_types::{ConfigDigest, Problem, ProblemCode, ScoreRequest};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::batch::{score_response, stream_lines};
+
+/// The header of a streamed reply with the configuration's digest.
+const DIGEST: &str = "x-guerdon-digest";
 
 /// One line of a server's script: the reply to one request.
 #[derive(Debug, Clone)]
@@ -31,10 +34,20 @@ pub enum ServerReply {
         body: String,
     },
     /// Scores the request as [`score_response`] does; streams the results if the request accepts
-    /// NDJSON. A request of another route is answered by a `not_found` problem.
+    /// NDJSON. The configuration's digest is that of `rm`; a request that expects another one is
+    /// answered by a `conflict` problem. A request of another route is answered by a `not_found`
+    /// problem.
     Score {
         /// The generation of the reply's versions.
         generation: u64,
+        /// The reward model of the reply's versions.
+        rm: &'static str,
+    },
+    /// Streams the first `lines` lines of what [`ServerReply::Score`] streams, after which the
+    /// connection breaks.
+    CutStream {
+        /// The number of lines.
+        lines: usize,
         /// The reward model of the reply's versions.
         rm: &'static str,
     },
@@ -224,35 +237,55 @@ async fn answer(State(shared): State<ServerState>, request: Request<Body>) -> Re
             let headers = HeaderMap::try_from(&headers).unwrap();
             (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
         }
-        ServerReply::Score { generation, rm } => {
-            let Ok(request) = serde_json::from_slice(&body) else {
-                let problem = Problem::new(ProblemCode::NotFound, "there is no such path");
-                let body = serde_json::to_string(&problem).unwrap();
-                return (StatusCode::NOT_FOUND, body).into_response();
-            };
-            let reply = score_response(&request, generation, rm);
-            let body = if streams {
-                stream_lines(reply).concat()
-            } else {
-                serde_json::to_string(&reply).unwrap()
-            };
-            body.into_response()
+        ServerReply::Score { generation, rm } => score(&body, generation, rm, streams),
+        ServerReply::CutStream { lines, rm } => {
+            let request = serde_json::from_slice(&body).unwrap();
+            let mut chunks = stream_lines(score_response(&request, 1, rm));
+            chunks.truncate(lines);
+            ([(DIGEST, digest(rm).to_string())], broken(chunks)).into_response()
         }
         ServerReply::Chunks(chunks) => {
             let chunks = chunks.into_iter().map(Ok::<_, std::io::Error>);
             Body::from_stream(futures_util::stream::iter(chunks)).into_response()
         }
-        ServerReply::BrokenChunks(chunks) => {
-            // Without the pause the error can close the connection before the head and the chunks
-            // are sent.
-            let broken = futures_util::stream::once(async {
-                tokio::task::yield_now().await;
-                Err(std::io::Error::other("broken"))
-            });
-            let chunks = futures_util::stream::iter(chunks.into_iter().map(Ok)).chain(broken);
-            Body::from_stream(chunks).into_response()
-        }
+        ServerReply::BrokenChunks(chunks) => broken(chunks).into_response(),
     }
+}
+
+/// Answers a score request as a server with the reward model `rm`.
+fn score(body: &[u8], generation: u64, rm: &str, streams: bool) -> Response {
+    let problem = |problem: Problem| {
+        let status = StatusCode::from_u16(problem.status).unwrap();
+        (status, serde_json::to_string(&problem).unwrap()).into_response()
+    };
+    let Ok(request) = serde_json::from_slice::<ScoreRequest>(body) else {
+        return problem(Problem::new(ProblemCode::NotFound, "there is no such path"));
+    };
+    let digest = digest(rm);
+    if request.expect.as_ref().is_some_and(|expected| expected.digest != digest) {
+        return problem(Problem::new(ProblemCode::Conflict, "another configuration serves"));
+    }
+    let reply = score_response(&request, generation, rm);
+    if streams {
+        ([(DIGEST, digest.to_string())], stream_lines(reply).concat()).into_response()
+    } else {
+        serde_json::to_string(&reply).unwrap().into_response()
+    }
+}
+
+/// The digest of a server with the reward model `rm`.
+fn digest(rm: &str) -> ConfigDigest {
+    ConfigDigest::of(rm)
+}
+
+/// A body of these chunks, after which the connection breaks.
+fn broken(chunks: Vec<String>) -> Body {
+    // Without the pause the error can close the connection before the head and the chunks are sent.
+    let broken = futures_util::stream::once(async {
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("broken"))
+    });
+    Body::from_stream(futures_util::stream::iter(chunks.into_iter().map(Ok)).chain(broken))
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ class VersionError(GuerdonError):
 
 
 class CutError(GuerdonError):
-    """Raised when a reply ends before it is complete."""
+    """Raised when a stream ends before it is complete and cannot go on: no retry is left, or another
+    configuration serves. The results before are valid."""
 
 
 class DeadlineError(GuerdonError, TimeoutError):

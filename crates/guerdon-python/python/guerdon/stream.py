@@ -42,7 +42,9 @@ class _BaseStream:
 class ScoreStream(_BaseStream, Iterator[StreamedResult]):
     """Results of `Client.stream`, in any order; `index` is the rollout's place in the request.
 
-    The stream ends after all results, or with a `GuerdonError`: a `CutError` if the reply ends early.
+    The stream ends after all results, or with a `GuerdonError`. If the connection breaks, as in a restart of
+    the server, the missing results are asked for again, made by the same configuration. A `CutError` is raised
+    if no retry is left or another configuration serves.
     `close`, or the end of a `with` block, closes the connection.
     """
 

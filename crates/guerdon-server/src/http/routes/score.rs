@@ -30,6 +30,10 @@ use crate::http::state::App;
 /// work.
 const TURNS_WRITTEN_HERE: usize = 512;
 
+/// The header of a streamed reply with `versions.digest`, which otherwise comes last. A client whose
+/// stream is cut expects the same configuration for the missing results.
+const DIGEST: HeaderName = HeaderName::from_static("x-guerdon-digest");
+
 const NDJSON: &str = "application/x-ndjson";
 
 /// The header of a client that reads keys of the second edition of the API in every reply.
@@ -52,6 +56,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     (status = 200, description = "Rewards with their parts; `application/x-ndjson` streams `StreamLine`s.", content(
         (ScoreResponse = "application/json"),
         (StreamLine = "application/x-ndjson"),
+    ), headers(
+        ("x-guerdon-digest" = Option<String>, description = "Of a stream: `versions.digest`, before the first line."),
     )),
     (status = "4XX", description = "The request as a whole is wrong; `pointer` is the place.", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "Another configuration serves than the request expects.", body = Problem, content_type = "application/problem+json"),
@@ -71,8 +77,13 @@ async fn score(
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|a| a.contains(NDJSON));
     if streamed {
+        let digest = batch.versions().digest.as_deref().map(HeaderValue::try_from);
         let body = Body::from_stream(lines(request_id, batch, context));
-        return Ok(([(CONTENT_TYPE, NDJSON)], body).into_response());
+        let mut response = ([(CONTENT_TYPE, NDJSON)], body).into_response();
+        if let Some(Ok(digest)) = digest {
+            response.headers_mut().insert(DIGEST, digest);
+        }
+        return Ok(response);
     }
     let profiles = batch.profiles();
     let BatchResults { results, groups, usage } = batch.collect().await;
