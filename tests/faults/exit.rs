@@ -1,9 +1,9 @@
-//! The end of the process: signals at any moment of the start, and stops while threads are busy or
-//! hang.
+//! The start and the end of the process: reports to the service manager, signals at any moment of the
+//! start, and stops while threads are busy or hang.
 
 use std::time::Duration;
 
-use guerdon_tests::{WAIT_LIMIT, wire_request};
+use guerdon_tests::{Server, WAIT_LIMIT, wire_request};
 use serde_json::json;
 
 use crate::{leak, light, request};
@@ -81,4 +81,58 @@ fn signals_of_every_kind_in_a_row_end_the_process_in_time() {
     // A second stop signal may force the end before the first one has had its effect.
     assert!(matches!(status.code(), Some(0 | 1)), "{status}");
     assert!(took < EXTRA, "{took:?}");
+}
+
+/// The reports of a server to a service manager: the datagrams of `NOTIFY_SOCKET`.
+struct Notices(std::os::unix::net::UnixDatagram);
+
+impl Notices {
+    /// The next report, as lines.
+    fn next(&self) -> Vec<String> {
+        let mut buffer = [0; 4096];
+        let length = self.0.recv(&mut buffer).expect("a report");
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn service_manager_is_told_of_start_reloads_and_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(WAIT_LIMIT)).unwrap();
+    let notices = Notices(socket);
+    let mut server = light().variable("NOTIFY_SOCKET", path.to_str().unwrap()).start();
+    assert_eq!(notices.next(), ["READY=1", "STATUS=serving generation 1"]);
+    // Ready means that it scores.
+    assert!(server.score(&request(&[leak()]))["results"][0]["reward"].is_number());
+
+    let reload = |ends: &dyn Fn(&str) -> bool| {
+        let begun = notices.next();
+        assert_eq!(begun[0], "RELOADING=1");
+        let time = begun[1].strip_prefix("MONOTONIC_USEC=").expect("the time of notify-reload");
+        assert!(time.parse::<u64>().is_ok_and(|time| time > 0), "{time}");
+        let ended = notices.next();
+        let status = ended[1].strip_prefix("STATUS=").expect("a status");
+        assert!(ended[0] == "READY=1" && ended.len() == 2 && ends(status), "{ended:?}");
+    };
+    server.signal("HUP");
+    reload(&|status| status == "serving generation 2");
+    server.replace("packs/words.yaml", "pack: [\n");
+    reload(&|status| status.starts_with("the reload failed, the earlier generation serves: "));
+    server.replace("packs/words.yaml", Server::pack());
+    reload(&|status| status.starts_with("serving generation "));
+
+    assert_eq!(server.terminate(DRAIN + EXTRA).0.code(), Some(0));
+    assert_eq!(notices.next(), ["STOPPING=1"]);
+}
+
+#[test]
+fn service_manager_that_is_away_does_not_end_the_server() {
+    let setup = light().variable("NOTIFY_SOCKET", "/nowhere/notify");
+    let mut server = setup.start();
+    assert!(server.score(&request(&[leak()]))["results"][0]["reward"].is_number());
+    assert!(server.log().contains("NOTIFY_SOCKET"), "{}", server.log());
+    assert_eq!(server.terminate(DRAIN + EXTRA).0.code(), Some(0));
 }

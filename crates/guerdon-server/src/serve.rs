@@ -19,6 +19,7 @@ use crate::listen::{BoundSocket, StartError};
 use crate::listener::{Listener, ListenerContext, StopSignals};
 use crate::watch::judge_monitor;
 use crate::watch::reload::{self, Reloader};
+use crate::watch::service_manager;
 use crate::watch::trigger::Trigger;
 
 /// Time for the threads after the drain time.
@@ -82,6 +83,7 @@ pub async fn start_on(
     let accept = Listener::new(listener, &live.config.server, context);
     http.spawn(accept.run());
     app.ready.store(true, Ordering::Release);
+    service_manager::ready(live.generation);
     Ok(RunningServer {
         address,
         app,
@@ -120,6 +122,7 @@ impl RunningServer {
         let drained_by = Instant::now() + self.drain.min(LONGEST_DRAIN);
         let ended_by = drained_by + TIME_FOR_THREADS;
         self.app.ready.store(false, Ordering::Release);
+        service_manager::stopping();
         self.signals.stop.cancel();
         self.http.close();
         let drained = until(drained_by, "requests in flight", self.http.wait()).await;

@@ -1,7 +1,9 @@
-//! Background tasks: reload on changes, and the monitor of the judges.
+//! Background tasks: reload on changes, the monitor of the judges, and reports to the service
+//! manager.
 
 mod canary_watch;
 mod folder_watch;
 pub(crate) mod judge_monitor;
 pub(crate) mod reload;
+pub(crate) mod service_manager;
 pub(crate) mod trigger;

@@ -17,6 +17,7 @@ use crate::error::LoadError;
 use crate::load::disk_calls::{DiskCalls, DiskError, DiskThreads};
 use crate::load::own_thread::on_own_thread;
 use crate::watch::folder_watch::FolderWatch;
+use crate::watch::service_manager;
 use crate::watch::trigger::Trigger;
 
 /// Capacity of the trigger queue. A full queue means that a reload is due anyway, so further
@@ -221,7 +222,9 @@ async fn reload_on_triggers(mut reloader: Reloader) {
         if !requested && !changes.files_changed {
             continue;
         }
+        service_manager::reloading();
         let outcome = reloader.reload(requested).await;
+        service_manager::reloaded(&outcome);
         // A folder whose watch is new may have changed since it was read.
         let after = reloader.check_files(true).await;
         if after.new_folders && after.files_changed {
