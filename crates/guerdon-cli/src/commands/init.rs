@@ -110,7 +110,16 @@ impl WrittenFiles {
         if let Some(parent) = path.parent() {
             self.folder(parent)?;
         }
-        std::fs::create_dir(path)?;
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // The operating system says only that something is there.
+                return Err(io::Error::new(
+                    ErrorKind::NotADirectory,
+                    format!("{} exists and is not a folder; name another one", path.display()),
+                ));
+            }
+            made => made?,
+        }
         self.folders.push(path.to_owned());
         Ok(())
     }
@@ -181,11 +190,20 @@ fn report(args: &InitArgs, files: &[(&str, String)], has_model: bool) -> anyhow:
     }
     outln!("\nnext:")?;
     if args.folder != Path::new(".") {
-        outln!("  cd {folder}")?;
+        outln!("  cd {}", shell_word(&args.folder))?;
     }
     outln!("  guerdon score rollouts.jsonl --local --table")?;
     outln!("  guerdon serve")?;
     Ok(())
+}
+
+/// The folder as a word of a shell's `cd`.
+fn shell_word(folder: &Path) -> String {
+    let name = folder.display().to_string();
+    // `cd` reads a leading dash as an option.
+    let name = if name.starts_with('-') { format!("./{name}") } else { name };
+    // Fails only for a zero byte, which no path has.
+    shlex::try_quote(&name).map(|word| word.into_owned()).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -197,6 +215,26 @@ mod tests {
         let text = "a = 1\nb = 2   #@model\nc = 3 #@no-model\n";
         assert_eq!(rendered(text, true), "a = 1\nb = 2\n");
         assert_eq!(rendered(text, false), "a = 1\nc = 3\n");
+    }
+
+    #[test]
+    fn folder_is_one_word_of_the_shell() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in
+            ["reward", "a b", "it's", "$HOME", "a;b", "-x", "~", "价 格", "a\"b", "*", "a#b", "#a"]
+        {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            let script = format!("cd {} && pwd", shell_word(Path::new(name)));
+            let output = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let there = String::from_utf8(output.stdout).unwrap();
+            assert!(there.trim_end().ends_with(&format!("/{name}")), "{script}: {there}");
+        }
+        assert_eq!(shell_word(Path::new("reward/hotel-1")), "reward/hotel-1");
     }
 
     #[test]

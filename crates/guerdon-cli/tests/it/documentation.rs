@@ -10,7 +10,8 @@
 //! | `text output` | lines of the output of the commands before; `...` stands for any lines |
 //! | anything else | a part, which is not run |
 //!
-//! Every `guerdon` command line, run or not, must be one that the binary accepts.
+//! Every part must have the syntax of its language, if that is YAML, TOML, JSON or `sh`. Every
+//! `guerdon` command line, run or not, must be one that the binary accepts.
 
 use std::fs;
 use std::io::Write as _;
@@ -250,6 +251,79 @@ fn whole_files_of_every_page_are_valid() {
         }
     }
     assert!(files > 5, "found only {files} files");
+}
+
+/// Every page of `docs/`, and the other Markdown files of the repository that readers start from.
+fn pages_and_readmes() -> Vec<(PathBuf, String)> {
+    let root = Path::new(REPOSITORY);
+    let folders = ["crates", "examples"].map(|name| fs::read_dir(root.join(name)).unwrap());
+    let inner = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let outer = ["", "deploy", "judge-prompts", "models/e5-hh"].map(|name| root.join(name));
+    let readmes = inner.chain(outer).map(|folder| folder.join("README.md"));
+    let read = |path: PathBuf| fs::read_to_string(&path).ok().map(|text| (path, text));
+    pages().into_iter().chain(readmes.filter_map(read)).collect()
+}
+
+/// The fault of a part of a file in `language`, by its syntax. Objects may lack their braces.
+fn fault(language: &str, text: &str) -> Option<String> {
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text);
+    match language {
+        "yaml" | "yml" => {
+            let parsed = serde_saphyr::from_str::<serde_json::Value>(text);
+            parsed.err().map(|error| error.to_string())
+        }
+        "toml" => toml::from_str::<toml::Table>(text).err().map(|error| error.to_string()),
+        "json" => json(text).or_else(|_| json(&format!("{{{text}}}"))).err().map(|e| e.to_string()),
+        "jsonl" => text.lines().find_map(|line| json(line).err()).map(|error| error.to_string()),
+        "sh" => {
+            let mut check = Command::new("sh");
+            // A part may begin with an option of a command.
+            let output = check.args(["-n", "-c", &format!(":\n{text}")]).output().unwrap();
+            (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn parts_of_every_page_have_the_syntax_of_their_language() {
+    let mut counts = std::collections::BTreeMap::new();
+    for (path, page) in pages_and_readmes() {
+        for block in blocks(&page) {
+            let (language, text) = match &block {
+                Block::Part { language, text } => (language.as_str(), text),
+                Block::File { name, text } => (name.rsplit('.').next().unwrap_or_default(), text),
+                Block::Run(text) | Block::Serve(text) => ("sh", text),
+                Block::Output(_) => continue,
+            };
+            let language = language.split(',').next().unwrap_or_default().to_owned();
+            if let Some(error) = fault(&language, text) {
+                panic!("{}: {error}\n{text}", path.display());
+            }
+            *counts.entry(language).or_insert(0) += 1;
+        }
+    }
+    for language in ["yaml", "toml", "json", "sh"] {
+        assert!(counts.get(language).is_some_and(|count| *count >= 3), "{counts:?}");
+    }
+}
+
+#[test]
+fn wrong_syntax_of_a_part_is_found() {
+    for (language, wrong) in [
+        ("yaml", "a: b: c\n"),
+        ("yaml", "a: [1, 2\n"),
+        ("yaml", "a: 'x\n"),
+        ("toml", "a = \n"),
+        ("toml", "a = 1\na = 2\n"),
+        ("json", "{\"a\": 1,}"),
+        ("jsonl", "{}\n{\n"),
+        ("sh", "echo 'x\n"),
+    ] {
+        assert!(fault(language, wrong).is_some(), "{language}: {wrong}");
+    }
+    assert_eq!(fault("json", "\"a\": 1"), None);
+    assert_eq!(fault("yaml", "a: {b: [c]}\n"), None);
 }
 
 #[test]

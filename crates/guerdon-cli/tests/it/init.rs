@@ -165,6 +165,33 @@ fn folder_that_cannot_be_written_is_reported_by_name() {
     assert_eq!(output.status.code(), Some(1));
     assert!(transcript(&output).contains("file/below/guerdon.toml"), "{}", transcript(&output));
     assert_eq!(files(folder.path()).len(), 1);
+
+    std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+    for (target, named) in
+        [("file", "file"), ("file/below", "file"), ("link", "link"), ("link/below", "link")]
+    {
+        let output = guerdon(folder.path(), &["init", target, "--template", "blank"]);
+        assert_eq!(output.status.code(), Some(1), "{target}");
+        let shown = transcript(&output);
+        let words = format!("{named} exists and is not a folder");
+        assert!(shown.contains(&words) && !shown.contains("os error"), "{target}: {shown}");
+    }
+    // A folder of the template whose name is taken.
+    for name in ["rules", "judge-prompts"] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), name, "");
+        let shown = transcript(&guerdon(folder.path(), &["init", "--template", "blank"]));
+        let words = format!("{name} exists and is not a folder");
+        assert!(shown.contains(&words), "{shown}");
+        assert_eq!(files(folder.path()).len(), 1, "{shown}");
+    }
+}
+
+#[test]
+fn folder_with_spaces_is_one_word_of_the_next_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = clean(folder.path(), &["init", "my reward", "--template", "blank"]);
+    assert!(shown.contains("\n  cd 'my reward'\n"), "{shown}");
 }
 
 #[test]

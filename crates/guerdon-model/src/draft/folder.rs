@@ -51,16 +51,31 @@ impl GraphVariant {
     }
 }
 
+/// A JSON file of settings, which is an object.
+fn read_settings(file: &Path) -> Result<Value, Error> {
+    let refused = |detail| Error::Draft { path: file.to_owned(), detail };
+    if size(file)? > MAX_SETTINGS {
+        return Err(refused(format!("has more than {MAX_SETTINGS} bytes")));
+    }
+    let text = read_text(file)?;
+    let kind = match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+        Ok(Value::Object(settings)) => return Ok(Value::Object(settings)),
+        Err(error) => {
+            return Err(refused(format!("is not JSON: {error}; download or export it again")));
+        }
+        Ok(Value::Array(_)) => "a list",
+        Ok(Value::String(_)) => "a text",
+        Ok(Value::Number(_)) => "a number",
+        Ok(Value::Bool(_) | Value::Null) => "a single word",
+    };
+    Err(refused(format!("holds {kind}, not an object with settings; download or export it again")))
+}
+
 impl ModelFolder {
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let json = |name: &str| -> Result<Value, Error> {
             let Some(file) = Self::find(path, name) else { return Ok(Value::Null) };
-            let refused = |detail| Error::Draft { path: file.clone(), detail };
-            if size(&file)? > MAX_SETTINGS {
-                return Err(refused(format!("has more than {MAX_SETTINGS} bytes")));
-            }
-            serde_json::from_str(read_text(&file)?.trim_start_matches('\u{feff}'))
-                .map_err(|error| refused(format!("is not JSON: {error}")))
+            read_settings(&file)
         };
         if !path.is_dir() {
             let detail = "is not a folder".to_owned();
@@ -209,14 +224,10 @@ impl ModelFolder {
     pub(crate) fn chat_template(&self) -> Result<Option<(String, String)>, Error> {
         for name in ["chat_template.jinja", "chat_template.json"] {
             let Some(file) = Self::find(&self.path, name) else { continue };
-            let text = read_text(&file)?;
             if name.ends_with("jinja") {
-                return Ok(Some((text, name.to_owned())));
+                return Ok(Some((read_text(&file)?, name.to_owned())));
             }
-            let json: Value = serde_json::from_str(&text).map_err(|error| Error::Draft {
-                path: file.clone(),
-                detail: format!("is not JSON: {error}"),
-            })?;
+            let json = read_settings(&file)?;
             if let Some(template) = json.get("chat_template").and_then(Value::as_str) {
                 return Ok(Some((template.to_owned(), name.to_owned())));
             }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::Error;
+use crate::load::files::refuse_pointer;
 use crate::load::onnx_file::{OnnxConstant, OnnxGraph, OnnxModel, OnnxPort};
 
 /// Size of the largest accepted file. An ONNX file cannot exceed it; larger weights are in files of
@@ -52,6 +53,7 @@ impl GraphSummary {
             reason = "a model's files are configuration: they are read by a command"
         )]
         let content = std::fs::read(path).map_err(failed)?;
+        refuse_pointer(path, &content)?;
         Self::parse(content.into()).map_err(refused)
     }
 

@@ -336,3 +336,40 @@ fn cross_encoders_are_drafted_as_pairs() {
         assert_eq!(manifest.input.prefix.unwrap().user, "");
     }
 }
+
+/// Files of the kinds that a broken download, another tool or a clone without Git LFS leaves.
+#[test]
+fn files_with_another_content_than_their_name_says_are_refused_by_name() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 90868376\n";
+    let settings =
+        ["config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.json"];
+    let others = ["model.onnx", "tokenizer.json", "model.onnx_data", "chat_template.jinja"];
+    let graph = onnx(&IDS, &[("logits", &[0, 1])], (FLOAT, &["model.onnx_data"]));
+    let broken = |name: &str, content: &str| {
+        let folder = folder(&json!({}), &graph);
+        write(&folder.path().join("model.onnx_data"), "weights");
+        write(&folder.path().join(name), content);
+        draft(&folder, &DraftOptions::default()).map(|(draft, _)| draft.text)
+    };
+    for name in settings.into_iter().chain(others) {
+        let error = broken(name, pointer).unwrap_err();
+        assert!(error.contains(name) && error.contains("git lfs pull"), "{name}: {error}");
+    }
+    for (content, kind) in [
+        ("[1]", "a list"),
+        ("[]", "a list"),
+        ("null", "a single word"),
+        ("true", "a single word"),
+        ("\"x\"", "a text"),
+        ("7", "a number"),
+        ("", "is not JSON"),
+        ("<!DOCTYPE html>", "is not JSON"),
+        ("{\"a\": ", "is not JSON"),
+    ] {
+        for name in settings {
+            let error = broken(name, content).unwrap_err();
+            assert!(error.contains(name) && error.contains(kind), "{name} {content}: {error}");
+        }
+    }
+    assert!(broken("config.json", "\u{feff}{}").is_ok());
+}

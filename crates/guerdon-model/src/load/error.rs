@@ -45,6 +45,15 @@ pub enum Error {
         /// The file's hash.
         found: String,
     },
+    /// A file is the pointer that Git LFS keeps in place of a large file.
+    #[error(
+        "{} is a pointer of Git LFS and not the file itself; run `git lfs pull` in its repository, or download the file",
+        path.display()
+    )]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// The tokenizer is unreadable, or contradicts the manifest.
     #[error("tokenizer {}: {detail}", path.display())]
     Tokenizer {

@@ -1,11 +1,15 @@
 //! The files of a model: reading, hashing, and comparison with the manifest's hashes.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+
+/// The first line of a pointer of Git LFS, up to its version.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// A SHA-256 in lower-case hexadecimal. A leading `sha256:` is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +46,19 @@ impl TryFrom<String> for Sha256Hex {
     reason = "a model's files are configuration: they are read when it is loaded"
 )]
 pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::File { path: path.to_owned(), source })?;
+    refuse_pointer(path, text.as_bytes())?;
+    Ok(text)
+}
+
+/// Refuses the content of a pointer of Git LFS. A clone without Git LFS has pointers in place of
+/// large files. `content` is the file or its beginning.
+pub(crate) fn refuse_pointer(path: &Path, content: &[u8]) -> Result<(), Error> {
+    if content.starts_with(LFS_POINTER) {
+        return Err(Error::LfsPointer { path: path.to_owned() });
+    }
+    Ok(())
 }
 
 pub(crate) fn size(path: &Path) -> Result<u64, Error> {
@@ -61,6 +77,10 @@ pub(crate) fn verify(path: &Path, expected: &Sha256Hex) -> Result<(), Error> {
 /// Hashes a file in blocks, so that a large model is never in memory twice.
 pub(crate) fn sha256(path: &Path) -> Result<Sha256Hex, Error> {
     let failed = |source| Error::File { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    guerdon_text::sha256_hex_of_reader(file).map(Sha256Hex).map_err(failed)
+    let mut file = File::open(path).map_err(failed)?;
+    let mut start = Vec::with_capacity(LFS_POINTER.len());
+    file.by_ref().take(LFS_POINTER.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    refuse_pointer(path, &start)?;
+    let whole = start.as_slice().chain(file);
+    guerdon_text::sha256_hex_of_reader(whole).map(Sha256Hex).map_err(failed)
 }
