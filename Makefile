@@ -11,7 +11,7 @@ MINUTES ?= 3
 SECONDS ?= 120
 FLOOR ?= 2.28
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-lsp test-wheels test-deploy test-packages wheels deb release soak fuzz onnxruntime docs generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-lsp test-wheels test-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ deb: onnxruntime ## The Debian package, into dist; needs `cargo install cargo-de
 
 test-packages: ## Package the crates for a registry, and build those without dependencies of ours from their packages
 	CARGO="$(CARGO)" sh scripts/test_packages.sh
+
+test-semver: ## Public interfaces beside those of BASE, a revision or by default the newest tag; needs cargo-semver-checks
+	CARGO="$(CARGO)" PYTHON="$(PYTHON)" sh scripts/test_semver.sh $(BASE)
 
 release: ## Wheels, Debian package, crates, checksums and SBOMs of this commit, into dist; uploads nothing
 	CARGO="$(CARGO)" PYTHON="$(PYTHON)" sh scripts/release.sh dist

@@ -4,7 +4,7 @@
 #
 #   scripts/test_python.sh [SERVER] [PYTEST ARGUMENT...]     SERVER is the `guerdon` binary, by default target/debug/guerdon
 #
-# PYTHON is the Python to use, CPython 3.10 or newer; VENV the folder of the environment.
+# PYTHON is the Python to use, CPython 3.11 or newer; VENV the folder of the environment.
 set -eu
 cd "$(dirname "$0")/.."
 

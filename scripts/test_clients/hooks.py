@@ -1,6 +1,6 @@
 """Hooks of the Python package, run by their trainers' own code against a real server: `PYTHON hooks.py SERVER TOKEN`.
 
-PYTHON has the package `guerdon`, and any of verifiers (with `uv` in PATH), openenv, atroposlib and art; a trainer that is
+PYTHON has the package `guerdon`, and any of verifiers (with `uv` in PATH), openenv, atroposlib, art and tinker_cookbook; a trainer that is
 not installed is named and skipped. The lines are those of the trainers' pages. The policy of the negotiation is a script
 behind an OpenAI-compatible endpoint.
 """
@@ -183,8 +183,55 @@ def art() -> None:
     assert failed.trajectories == [] and len(failed.exceptions) == 2, failed
 
 
+class Letters:
+    """A tokenizer whose tokens are characters."""
+
+    name_or_path = "letters"
+    bos_token = eos_token = None
+
+    def encode(self, text: str, **_: object) -> list[int]:
+        return [ord(letter) for letter in text]
+
+    def decode(self, tokens: list[int], **_: object) -> str:
+        return "".join(map(chr, tokens))
+
+
+def tinker_cookbook() -> None:
+    from tinker_cookbook import renderers  # noqa: PLC0415
+    from tinker_cookbook.completers import TokenCompleter, TokensWithLogprobs  # noqa: PLC0415
+    from tinker_cookbook.rl.rollouts import do_group_rollout  # noqa: PLC0415
+
+    renderer, replies = renderers.get_renderer("role_colon", Letters()), iter(REPLIES * 2)
+
+    class Scripted(TokenCompleter):
+        async def __call__(self, model_input, stop, **_):
+            tokens = Letters().encode(next(replies) + stop[0])
+            return TokensWithLogprobs(tokens=tokens, maybe_logprobs=[0.0] * len(tokens))
+
+    made = run_pasted("tinker.md", SERVER, {"__name__": "tinker_page"})
+    group = asyncio.run(do_group_rollout(made["HotelGroup"]([ASKED], FACTS, renderer, size=2), Scripted()))
+    by_reply = dict(zip(REPLIES, wanted()))
+    for trajectory, reward, metrics in zip(group.trajectories_G, group.get_total_rewards(), group.metrics_G):
+        text = Letters().decode(trajectory.transitions[0].ac.tokens)
+        assert near(reward, next(value for reply, value in by_reply.items() if text.startswith(reply))), (text, reward)
+        assert metrics["guerdon/failed"] == 0.0 and "guerdon/rm" in metrics, metrics
+    assert len(set(group.get_total_rewards())) == 2, "both replies were scored"
+
+    from guerdon.tinker import dialogue_rewards  # noqa: PLC0415
+
+    dialogue = [ASKED, {"role": "assistant", "content": REPLIES[0]}, ASKED, {"role": "assistant", "content": REPLIES[1]}]
+    [(reward, _)] = asyncio.run(dialogue_rewards([dialogue], context=FACTS, profile="hotel", score="all"))
+    assert near(reward, expected(*dialogue, score=[1, 3]))
+    try:
+        asyncio.run(dialogue_rewards([dialogue], profile="unscorable"))
+    except guerdon.GuerdonError as error:
+        assert "could not be scored" in str(error), error
+    else:
+        raise AssertionError("a failure is no reward")
+
+
 def main() -> None:
-    for check in (verifiers, openenv, atroposlib, art):
+    for check in (verifiers, openenv, atroposlib, art, tinker_cookbook):
         if importlib.util.find_spec(check.__name__) is None:
             print(f"     -  {check.__name__}: not installed in {sys.executable}")
         else:

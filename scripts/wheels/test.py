@@ -19,6 +19,7 @@ import venv
 import zipfile
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+OLDEST = (3, 11)  # the oldest CPython, as the wheels and the README name it
 START = 120  # seconds for a server to start on a busy machine
 
 
@@ -105,7 +106,14 @@ class Server:
 
 
 def check_contents(sdk: pathlib.Path, server: pathlib.Path) -> None:
-    assert "-cp310-abi3-" in sdk.name, sdk.name
+    oldest = f"{OLDEST[0]}.{OLDEST[1]}"
+    assert f"-cp{OLDEST[0]}{OLDEST[1]}-abi3-" in sdk.name, sdk.name
+    readme = (REPOSITORY / "README.md").read_text()
+    assert f"CPython {oldest} or newer" in " ".join(readme.split()), f"the README does not name CPython {oldest}"
+    for wheel in (sdk, server):
+        with zipfile.ZipFile(wheel) as archive:
+            (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+            assert f"Requires-Python: >={oldest}\n" in archive.read(name).decode(), f"{wheel.name}: not {oldest}"
     assert "-py3-none-" in server.name, server.name
     with zipfile.ZipFile(server) as archive:
         names = archive.namelist()

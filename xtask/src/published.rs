@@ -84,6 +84,38 @@ fn python_packages_have_the_version_of_the_workspace() {
     assert!(project.contains(&extra), "crates/guerdon-python/pyproject.toml has no `{extra}`");
 }
 
+/// The oldest CPython is stated in the metadata of every Python package, by the ABI of the wheel, and
+/// in every README that names one. The extension module of the wheel decides.
+#[test]
+fn oldest_python_is_the_same_everywhere() {
+    let root = workspace_root();
+    let workspace = read(&root.join("Cargo.toml"));
+    let minor: u32 = workspace
+        .split("abi3-py3")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .and_then(|minor| minor.parse().ok())
+        .expect("Cargo.toml names the ABI of the wheel");
+    let folders = ["crates/guerdon-python", "crates/guerdon-cli", "examples/environments/hotel"];
+    for folder in folders {
+        let project = read(&root.join(folder).join("pyproject.toml"));
+        let key = format!("\nrequires-python = \">=3.{minor}\"\n");
+        assert!(project.contains(&key), "{folder}/pyproject.toml has no `{}`", key.trim());
+    }
+    for page in
+        ["README.md", "crates/guerdon-python/README.md", "crates/guerdon-cli/python/README.md"]
+    {
+        let text = read(&root.join(page)).split_whitespace().collect::<Vec<_>>().join(" ");
+        let named: Vec<&str> = text.split("CPython 3.").skip(1).collect();
+        let wanted = format!("{minor} or newer");
+        assert!(!named.is_empty(), "{page} names no CPython");
+        assert!(
+            named.iter().all(|rest| rest.starts_with(&wanted)),
+            "{page}: not CPython 3.{minor}"
+        );
+    }
+}
+
 #[test]
 fn published_crates_have_descriptions_and_licences() {
     for package in workspace_packages().unwrap().iter().filter(|package| package.is_published) {

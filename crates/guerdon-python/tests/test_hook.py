@@ -163,11 +163,11 @@ def test_secrets_are_not_shown():
 
 def test_no_hook_imports_its_trainer_before_first_use():
     names = ["trl", "verl", "ms_swift", "openrlhf", "skyrl", "nemo_rl", "areal"]
-    names += ["verifiers", "openenv", "art", "atropos"]
+    names += ["verifiers", "openenv", "art", "atropos", "tinker"]
     for name in names:
         importlib.import_module(f"guerdon.{name}")
     foreign = "{'torch', 'trl', 'verl', 'swift', 'openrlhf', 'skyrl_gym', 'nemo_rl', 'areal', 'pandas', "
-    foreign += "'verifiers', 'openenv', 'art', 'atroposlib', 'pydantic'}"
+    foreign += "'verifiers', 'openenv', 'art', 'atroposlib', 'tinker_cookbook', 'pydantic'}"
     hooks = ", ".join(f"guerdon.{name}" for name in names)
     code = f"import sys, {hooks}; assert not {foreign} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,7 +17,7 @@ Estimator: TypeAlias = Literal["grpo", "dr_grpo", "rloo", "batch_std", "pass_at_
   that are not 0 (arXiv 2504.02546)
 """
 
-# Required keys are in a base class, because Python 3.10 has no `NotRequired`.
+# Required keys are in a base class; those of the class itself may be missing.
 
 
 class _Message(TypedDict):
