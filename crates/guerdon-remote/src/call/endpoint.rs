@@ -169,6 +169,7 @@ impl ServiceEndpoint {
         loop {
             let demand = Demand {
                 tokens: request.turns,
+                estimate: None,
                 flow: flow.clone(),
                 deadline: Some(progress.deadline),
                 position: progress.position,

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use guerdon_fusion::{Ask, RewardSource, SourceVersion};
 use guerdon_remote::{HttpSource, HttpSourceConfig, TurnCacheConfig};
 use guerdon_testing::wait_until;
-use guerdon_types::Part;
+use guerdon_types::{Finite, Part};
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
@@ -136,7 +136,7 @@ async fn components_spans_veto_and_detail_reach_the_part() {
     let signal = ask(&source, &["\u{e9}480"]).await;
     let Some(Part::Other(part)) = &signal.part else { panic!("{signal:?}") };
     assert_eq!((part.points.get(), part.veto), (-12.5, true));
-    assert_eq!(part.components["margin"].get(), 3.0);
+    assert_eq!(part.components["margin"], Finite::from(3));
     assert_eq!(part.spans, [[1, 3]]);
     assert_eq!(part.detail, json!({ "price": 480 }));
     let outside = ask(&source, &["ab"]).await;
