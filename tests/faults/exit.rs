@@ -90,7 +90,7 @@ impl Notices {
     /// The next report, as lines.
     fn next(&self) -> Vec<String> {
         let mut buffer = [0; 4096];
-        let length = self.0.recv(&mut buffer).expect("a report");
+        let length = self.0.recv(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         text.lines().map(str::to_owned).collect()
     }

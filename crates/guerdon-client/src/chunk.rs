@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use guerdon_optim::Estimator;
-use guerdon_types::{Problem, ScoreRequest};
+use guerdon_types::{AdvantagesRequest, Problem, ScoreRequest};
 
 /// The rollouts of one chunk: indices into the whole request, in sending order.
 pub(crate) type RolloutIndices = Vec<usize>;
@@ -53,17 +53,25 @@ fn groups(request: &ScoreRequest) -> Vec<RolloutIndices> {
 
 /// The request with the rollouts of `chunk`; everything else is as in `request`.
 pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
-    let rollouts = chunk.iter().filter_map(|place| request.rollouts.get(*place)).cloned().collect();
     ScoreRequest {
-        rollouts,
+        rollouts: of_chunk(&request.rollouts, chunk),
         sources: request.sources.clone(),
         profile: request.profile.clone(),
         fusion: request.fusion.clone(),
-        advantages: request.advantages.clone(),
+        advantages: request.advantages.as_ref().map(|whole| AdvantagesRequest {
+            lengths: of_chunk(&whole.lengths, chunk),
+            baselines: of_chunk(&whole.baselines, chunk),
+            ..whole.clone()
+        }),
         deadline_ms: request.deadline_ms,
         expect: request.expect.clone(),
         extra_fields: request.extra_fields,
     }
+}
+
+/// The values of the chunk's rollouts, of one value for each rollout of the request.
+fn of_chunk<T: Clone>(values: &[T], chunk: &[usize]) -> Vec<T> {
+    chunk.iter().filter_map(|place| values.get(*place)).cloned().collect()
 }
 
 /// Changes a pointer into the chunk to one into the whole request: `/rollouts/0/score` of the
@@ -82,7 +90,7 @@ pub(crate) fn repoint(problem: &mut Problem, chunk: &[usize]) {
 
 #[cfg(test)]
 mod tests {
-    use guerdon_types::{AdvantagesRequest, GroupId, ProblemCode, Rollout};
+    use guerdon_types::{Finite, GroupId, ProblemCode, Rollout};
     use proptest::prelude::{prop, proptest};
 
     use super::*;
@@ -119,6 +127,17 @@ mod tests {
             chunks(&request(&["", "a", "", "a"], Some("rloo")), 1),
             [vec![0, 2], vec![1, 3]]
         );
+    }
+
+    #[test]
+    fn numbers_of_rollouts_go_with_their_rollouts() {
+        let mut whole = request(&["a", "b", "a"], Some("opo"));
+        let numbers = whole.advantages.as_mut().unwrap();
+        numbers.lengths = vec![10, 20, 30];
+        numbers.baselines = vec![Some(Finite::ONE), None, None];
+        let numbers = part(&whole, &[0, 2]).advantages.unwrap();
+        assert_eq!(numbers.lengths, [10, 30]);
+        assert_eq!(numbers.baselines, [Some(Finite::ONE), None]);
     }
 
     #[test]

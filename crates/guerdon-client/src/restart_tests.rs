@@ -136,7 +136,7 @@ proptest! {
         Runtime::new().unwrap().block_on(async {
             let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
             let mut request = numbered_batch(&groups);
-            request.advantages = estimator.map(|name| AdvantagesRequest { estimator: name.into() });
+            request.advantages = estimator.map(AdvantagesRequest::new);
             for (rollout, id) in request.rollouts.iter_mut().zip(ids) {
                 rollout.id = id.map(RolloutId::from);
             }

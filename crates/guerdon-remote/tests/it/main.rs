@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::float_cmp,
     clippy::needless_pass_by_value,
     reason = "a test fails by panicking, and its numbers are exact"
 )]
