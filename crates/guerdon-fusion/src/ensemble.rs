@@ -6,7 +6,7 @@ use crate::normalise::{Moments, finite};
 
 /// The value of an ensemble.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Combined {
+pub struct EnsembleValue {
     /// The value, in the unit of the members' values.
     pub value: f64,
     /// The disagreement of the members: the standard deviation of a sample,
@@ -39,7 +39,7 @@ pub struct Combined {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[must_use]
-pub fn combine(combine: &Combine, values: &[f64]) -> Option<Combined> {
+pub fn combine(combine: &Combine, values: &[f64]) -> Option<EnsembleValue> {
     let lowest = values.iter().copied().reduce(f64::min)?;
     let highest = values.iter().copied().reduce(f64::max)?;
     let moments = Moments::of(values.iter().copied());
@@ -57,7 +57,7 @@ pub fn combine(combine: &Combine, values: &[f64]) -> Option<Combined> {
         // `CombineMethod` is non_exhaustive; every method of this version has an arm.
         _ => mean,
     };
-    Some(Combined { value: finite(value), uncertainty: finite(uncertainty) })
+    Some(EnsembleValue { value: finite(value), uncertainty: finite(uncertainty) })
 }
 
 /// A value with its weight.

@@ -62,7 +62,7 @@ pub use futures_util::future::BoxFuture;
 pub use asked::AskedRollout;
 pub use calibrate::calibrate;
 pub use digest::SCORING_REVISION;
-pub use ensemble::{Combined, Term, combine, soft_min};
+pub use ensemble::{EnsembleValue, Term, combine, soft_min};
 pub use fuse::{aggregate, fuse, is_screened};
 pub use hero::{HeroSample, hero};
 pub use normalise::{

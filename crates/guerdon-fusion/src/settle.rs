@@ -84,16 +84,17 @@ impl Scorer {
         let (effects, dropped) = resolve(self.sources(), self.fusion(), &ids, &mut signals);
         let mut usages = vec![Usage::default(); rollouts.len()];
         let resolved = SettledSignals { signals, effects };
-        let fused = Fused {
+        let setup = FusionSetup {
             sources: self.sources(),
             fusion: self.fusion(),
             reports_parts: self.reports_parts(),
         };
-        let mut results = finish(fused, &turns, resolved, &mut usages);
+        let mut results = finish(setup, &turns, resolved, &mut usages);
         if let (Some((sources, resolved)), Some(other)) = (beside, self.compared()) {
             let ignored = &mut vec![Usage::default(); rollouts.len()];
-            let fused = Fused { sources: &sources, fusion: &other.fusion, reports_parts: false };
-            let beside = finish(fused, &turns, resolved, ignored);
+            let setup =
+                FusionSetup { sources: &sources, fusion: &other.fusion, reports_parts: false };
+            let beside = finish(setup, &turns, resolved, ignored);
             for (turns, other_turns) in results.iter_mut().zip(beside) {
                 for (turn, TurnResult { reward, rules, .. }) in turns.iter_mut().zip(other_turns) {
                     let generation = other.generation;
@@ -159,7 +160,7 @@ struct SettledSignals {
 
 /// The sources whose signals are fused, and the fusion.
 #[derive(Clone, Copy)]
-struct Fused<'a> {
+struct FusionSetup<'a> {
     sources: &'a [ScorerSource],
     fusion: &'a FusionConfig,
     reports_parts: bool,
@@ -167,7 +168,7 @@ struct Fused<'a> {
 
 /// The rows of each rollout, fused.
 fn finish(
-    Fused { sources, fusion, reports_parts }: Fused<'_>,
+    FusionSetup { sources, fusion, reports_parts }: FusionSetup<'_>,
     turns: &[(Vec<usize>, Vec<usize>)],
     SettledSignals { signals, effects }: SettledSignals,
     usages: &mut [Usage],

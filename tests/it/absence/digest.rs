@@ -134,6 +134,15 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("profiles.hotel.fusion.weights.other", "0.5", Shapes),
     ("profiles.hotel.fusion.inner", "'weighted_sum'", Shapes),
     ("profiles.hotel.fusion.floor", "-1.0", Shapes),
+    ("profiles.hotel.fusion.delta", "0.5", Shapes),
+    ("profiles.hotel.fusion.beta", "2.5", Shapes),
+    ("profiles.hotel.fusion.hero.alpha", "0.07", Shapes),
+    ("profiles.hotel.fusion.hero.beta", "0.07", Shapes),
+    ("profiles.hotel.fusion.hero.pass", "7.0", Shapes),
+    ("profiles.hotel.fusion.hero.spread", "0.7", Shapes),
+    ("profiles.hotel.fusion.hero.min_weight", "0.7", Shapes),
+    ("profiles.hotel.fusion.hero.max_weight", "1.7", Shapes),
+    ("profiles.hotel.fusion.hero.steepness", "7.0", Shapes),
     ("profiles.hotel.sources", "{ tone = { kind = 'rules', rules = ['packs'] } }", Shapes),
 ];
 

@@ -114,7 +114,7 @@ struct KeyPage<'a> {
     /// The kind of source whose keys are written.
     kind: String,
     text: String,
-    /// What keys lack.
+    /// The faults of keys, such as a missing description.
     faults: Vec<String>,
 }
 

@@ -96,9 +96,10 @@ mod tests {
     fn page_has_exactly_the_keys_of_the_shipped_configuration() {
         let (shipped, page) = configuration();
         let listed = headings(&page);
-        // The table of actions is one key, too.
-        let whole = "profiles.NAME.fusion.on_abstain".to_owned();
-        let named: BTreeSet<String> = shipped.paths().into_iter().chain([whole]).collect();
+        // The tables of actions are keys, too.
+        let whole =
+            ["fusion", "sources.NAME"].map(|table| format!("profiles.NAME.{table}.on_abstain"));
+        let named: BTreeSet<String> = shipped.paths().into_iter().chain(whole).collect();
         assert!(listed.len() > 100, "{listed:?}");
         assert_eq!(listed, named);
     }

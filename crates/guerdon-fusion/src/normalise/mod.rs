@@ -2,11 +2,13 @@
 //!
 //! | File | Contents |
 //! |---|---|
+//! | `finite.rs` | the nearest finite number |
 //! | `moments.rs` | count, mean and squared deviations, one value at a time (Welford) |
 //! | `quantile.rs` | the share of a reference set that is lower |
 //! | `running.rs` | a running normaliser that observes values while it serves |
 //! | `fit.rs` | normalisers fitted on reference values |
 
+mod finite;
 mod fit;
 mod moments;
 mod quantile;
@@ -14,6 +16,7 @@ mod running;
 
 use guerdon_types::Normaliser;
 
+pub(crate) use finite::finite;
 pub use fit::{FitError, FitKind, Sample, fit, fit_running};
 pub use moments::Moments;
 pub use running::RunningNormaliser;
@@ -70,11 +73,6 @@ pub fn normalise(normaliser: &Normaliser, value: f64, length: usize) -> f64 {
         },
     };
     finite(result)
-}
-
-/// The nearest finite number; 0 for NaN, which finite inputs of a checked normaliser cannot give.
-pub(crate) fn finite(value: f64) -> f64 {
-    if value.is_nan() { 0.0 } else { value.clamp(f64::MIN, f64::MAX) }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use guerdon_types::{Finite, RunningState};
 
-use super::finite;
+use super::finite::finite;
 
 /// Count, mean and sum of squared deviations of values (Welford, Technometrics 4(3), 1962). Two
 /// sets of moments are merged by Chan et al. (1979), with the moments of all values as the result.

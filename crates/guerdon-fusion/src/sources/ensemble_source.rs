@@ -3,20 +3,14 @@
 use std::collections::BTreeMap;
 
 use guerdon_types::{
-    AbstainWhy, Abstention, Combine, Finite, OnAbstain, OtherPart, Part, Signal, SourceId,
-    SourceKind, Vocabulary as _,
+    AbstainWhy, Abstention, Finite, OnAbstain, OtherPart, Part, Signal, SourceId, SourceKind,
+    Vocabulary as _,
 };
 
-use crate::{Ask, BoxFuture, Combined, RewardSource, Scorer, ScorerSource, SourceVersion, combine};
-
-/// The members of an ensemble, and the function that combines their terms.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ensemble {
-    /// The names of the members, which are sources of the same scorer.
-    pub of: Vec<SourceId>,
-    /// The function.
-    pub combine: Combine,
-}
+use super::{Ensemble, EnsemblePlaces};
+use crate::{
+    Ask, BoxFuture, EnsembleValue, RewardSource, Scorer, ScorerSource, SourceVersion, combine,
+};
 
 /// A source that a [`Scorer`] computes from the signals of its members. It is never asked.
 ///
@@ -69,36 +63,6 @@ impl RewardSource for EnsembleSource {
         let why = Abstention::new(self.id.clone(), AbstainWhy::Internal, detail);
         Box::pin(std::future::ready(vec![Signal::abstained(why); ask.turns.len()]))
     }
-}
-
-/// An ensemble by the places of its members.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EnsemblePlaces {
-    pub(crate) place: usize,
-    members: Vec<usize>,
-}
-
-/// The ensembles among `sources`, each after the ensembles that are its members. One whose members
-/// lead back to it is left out.
-pub(crate) fn in_order(sources: &[ScorerSource]) -> Vec<EnsemblePlaces> {
-    let places: BTreeMap<&SourceId, usize> =
-        sources.iter().enumerate().map(|(place, source)| (source.id(), place)).collect();
-    let mut open: Vec<EnsemblePlaces> = Vec::new();
-    for (place, source) in sources.iter().enumerate() {
-        if let Some(ensemble) = source.ensemble() {
-            let members = ensemble.of.iter().filter_map(|id| places.get(id).copied()).collect();
-            open.push(EnsemblePlaces { place, members });
-        }
-    }
-    let mut ordered: Vec<EnsemblePlaces> = Vec::with_capacity(open.len());
-    loop {
-        let waits = |one: &EnsemblePlaces| {
-            one.members.iter().any(|member| open.iter().any(|other| other.place == *member))
-        };
-        let Some(next) = open.iter().position(|one| !waits(one)) else { break };
-        ordered.push(open.remove(next));
-    }
-    ordered
 }
 
 impl Scorer {
@@ -157,7 +121,7 @@ impl Scorer {
             components.insert(source.id().to_string(), term);
             veto |= part.vetoes();
         }
-        let Some(Combined { value, uncertainty }) = combine(how, &terms) else {
+        let Some(EnsembleValue { value, uncertainty }) = combine(how, &terms) else {
             return silent(AbstainWhy::Internal, "none of its members answered".to_owned());
         };
         match (Finite::new(value), Finite::new(uncertainty)) {

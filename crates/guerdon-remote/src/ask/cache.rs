@@ -6,7 +6,7 @@ use moka::sync::Cache;
 use parking_lot::RwLock;
 
 use super::answer::TurnAnswer;
-use super::turn::TurnKey;
+use super::key::TurnKey;
 use crate::config::TurnCacheConfig;
 
 /// The cache of a source. Answers without a version are not kept.

@@ -3,7 +3,7 @@
 use guerdon_types::Rollout;
 use sha2::{Digest as _, Sha256};
 
-use super::turn::TurnKey;
+use super::key::TurnKey;
 
 /// The amount of work after which other tasks get a turn, in bytes.
 const YIELD_EVERY: usize = 64 << 10;

@@ -4,6 +4,7 @@ mod answer;
 mod cache;
 mod collector;
 mod dialogue;
+mod key;
 mod turn;
 mod wire;
 

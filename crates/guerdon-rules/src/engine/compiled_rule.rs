@@ -107,6 +107,18 @@ pub(crate) struct NumberMatcher {
 }
 
 impl Matcher {
+    /// True if it reads something else than text: calls of tools, or states of the context.
+    pub(crate) fn reads_calls(&self) -> bool {
+        match self {
+            Self::ToolCall(_) | Self::ToolCalls(_) | Self::JsonSchema(_) | Self::State(_) => true,
+            Self::All { matchers, .. } | Self::Any { matchers, .. } => {
+                matchers.iter().any(Self::reads_calls)
+            }
+            Self::Not(matcher) => matcher.reads_calls(),
+            _ => false,
+        }
+    }
+
     /// The size of its patterns on the heap, in bytes.
     pub(crate) fn memory(&self) -> usize {
         match self {

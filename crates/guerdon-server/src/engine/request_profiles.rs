@@ -31,9 +31,9 @@ impl ProfileInUse {
 /// The versions behind the rewards of one request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestVersions {
-    /// Those of the request's profile.
+    /// The versions of the request's profile.
     pub(crate) first: Versions,
-    /// Those of the further profiles that rollouts name, by name.
+    /// The versions of the further profiles that rollouts name, by name.
     pub(crate) further: BTreeMap<String, Versions>,
 }
 

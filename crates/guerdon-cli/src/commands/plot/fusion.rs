@@ -4,8 +4,8 @@ use anyhow::{bail, ensure};
 use guerdon_fusion::{Standing, TurnSignals, fuse};
 use guerdon_types::{FusionConfig, FusionMethod, FusionPatch, Vocabulary as _};
 
+use super::argument::written;
 use super::chart::{LineChart, Series};
-use super::written;
 
 /// The points of a line.
 const POINTS: u32 = 200;

@@ -4,17 +4,16 @@
 //! |---|---|
 //! | `normaliser.rs` | the curve of a normaliser |
 //! | `fusion.rs` | rewards against points |
+//! | `argument.rs` | a value that is given as an argument |
 //! | `chart.rs` | a line chart as SVG |
 
+mod argument;
 mod chart;
 mod fusion;
 mod normaliser;
 
 use std::path::Path;
 use std::process::ExitCode;
-
-use anyhow::Context as _;
-use serde::de::DeserializeOwned;
 
 use crate::cli::PlotCommand;
 use crate::output::out;
@@ -38,16 +37,4 @@ fn write(path: Option<&Path>, svg: &str) -> anyhow::Result<ExitCode> {
         None => out!("{svg}")?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A value that is written as JSON, or as in a configuration.
-fn written<T: DeserializeOwned>(text: &str, what: &str) -> anyhow::Result<T> {
-    if let Ok(value) = serde_json::from_str(text) {
-        return serde_json::from_value(value).with_context(|| format!("the {what}"));
-    }
-    let mut table: toml::Table = toml::from_str(&format!("value = {text}")).with_context(|| {
-        format!("the {what} is neither JSON nor a value of a configuration; see --help")
-    })?;
-    let value = table.remove("value").context("the value")?;
-    value.try_into().with_context(|| format!("the {what}"))
 }

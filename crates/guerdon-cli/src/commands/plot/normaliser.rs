@@ -4,8 +4,8 @@ use anyhow::ensure;
 use guerdon_fusion::{Moments, normalise};
 use guerdon_types::{Finite, Normaliser, NormaliserConfig};
 
+use super::argument::written;
 use super::chart::{LineChart, Series};
-use super::written;
 
 /// The points of a curve.
 const POINTS: u32 = 240;

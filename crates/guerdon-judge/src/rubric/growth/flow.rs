@@ -22,7 +22,7 @@ impl<'a> Name<'a> {
 /// The part of a variable in a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Share {
-    /// How often the value holds it.
+    /// The number of times that the value holds it.
     pub(super) count: u64,
     /// Set if the value holds it inside another list or map.
     pub(super) nested: bool,

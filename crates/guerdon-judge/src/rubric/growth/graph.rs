@@ -3,13 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::Growth;
 use super::flow::{Flow, Name};
 
 /// The greatest number of times that a value may hold another one, without a loop.
 const MOST_COPIES: u64 = 1024;
 /// The greatest number of assignments that are compared with each other.
 const MOST_ASSIGNMENTS: usize = 500;
+
+/// An assignment that makes a value ever larger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Growth {
+    /// The assigned name.
+    pub(crate) name: String,
+    /// The place of the assignment in the template.
+    pub(crate) place: Range<usize>,
+}
 
 /// A value that is given a name.
 #[derive(Debug, Clone)]

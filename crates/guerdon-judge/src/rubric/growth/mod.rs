@@ -11,12 +11,11 @@ mod flow;
 mod graph;
 mod walk;
 
-use std::ops::Range;
-
 use minijinja::machinery::parse;
 use minijinja::syntax::SyntaxConfig;
 
 use self::graph::Graph;
+pub(crate) use self::graph::Growth;
 use self::walk::Walk;
 
 /// The work that a template can cause.
@@ -27,15 +26,6 @@ pub(crate) struct TemplateWork {
     /// Set if its loops go over the criteria and the examples only, so that its steps do not depend
     /// on the dialogue and the context.
     pub(crate) is_fixed: bool,
-}
-
-/// An assignment that makes a value ever larger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Growth {
-    /// The assigned name.
-    pub(crate) name: String,
-    /// The place of the assignment in the template.
-    pub(crate) place: Range<usize>,
 }
 
 /// The work of `template`, which must be valid.

@@ -25,7 +25,7 @@ pub(crate) struct AskedNumbers<'a> {
     pub(crate) criteria: &'a [Criterion],
     pub(crate) empty_points: Option<(Finite, Range<usize>)>,
     pub(crate) max_tokens: (u32, Range<usize>),
-    /// How criteria are distributed over calls; `None` if an answer is one letter.
+    /// The distribution of criteria over calls; `None` if an answer is one letter.
     pub(crate) grouping: Option<Grouping>,
 }
 

@@ -64,7 +64,7 @@ fn contradicts_kind(criterion: &Criterion, literal: Sense) -> bool {
     literal != remarked(criterion) && !(is_named(&AFFIRMATIVE) && is_named(&NEGATIVE))
 }
 
-/// What a level with points stands for.
+/// The quality that a level with points stands for.
 const fn remarked(criterion: &Criterion) -> Sense {
     match criterion.kind {
         CriterionKind::Bonus => Sense::Virtue,

@@ -4,7 +4,7 @@ use guerdon_types::AbstainWhy;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Raw, parsed};
+use super::exchange::{Raw, parsed};
 use crate::ask::{AskedTurn, Payload, Silence};
 
 /// The part of a score reply that is read.

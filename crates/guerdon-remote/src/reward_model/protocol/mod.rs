@@ -2,6 +2,7 @@
 //!
 //! A request asks for raw outputs, without the server's activation function.
 
+mod exchange;
 pub(super) mod guerdon;
 mod infinity;
 pub(super) mod nemo_gym;
@@ -13,10 +14,11 @@ mod tei;
 mod vllm;
 
 use guerdon_types::Rollout;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::ask::{AskedTurn, Payload, Silence};
+pub(super) use self::exchange::Raw;
+use self::exchange::texts;
+use crate::ask::AskedTurn;
 use crate::config::RmProtocol;
 use crate::error::RemoteError;
 
@@ -49,13 +51,6 @@ impl Form {
             Self::Messages | Self::Replies | Self::Response => 1,
         }
     }
-}
-
-/// The outputs of the model about one turn.
-#[derive(Debug)]
-pub(super) enum Raw {
-    Numbers(Vec<f64>),
-    Silent(Silence),
 }
 
 /// The form of `protocol`, with or without a template.
@@ -163,28 +158,4 @@ pub(super) fn messages(rollout: &Rollout, last: usize) -> String {
         written
     });
     said.collect::<Value>().to_string()
-}
-
-/// Reads a reply as `T`.
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body)
-        .map_err(|error| format!("the reply is not of the protocol: {error}"))
-}
-
-/// The rendered texts of `turns`.
-fn texts(turns: &[AskedTurn]) -> Vec<&str> {
-    let texts = turns.iter().filter_map(|turn| match &turn.payload {
-        Payload::Text(text) => Some(text.as_str()),
-        Payload::Pair { .. } | Payload::Dialogue { .. } => None,
-    });
-    texts.collect()
-}
-
-/// The prompts and the replies of `turns`.
-fn pairs(turns: &[AskedTurn]) -> (Vec<&str>, Vec<&str>) {
-    let pairs = turns.iter().filter_map(|turn| match &turn.payload {
-        Payload::Pair { prompt, reply } => Some((prompt.as_str(), reply.as_str())),
-        Payload::Text(_) | Payload::Dialogue { .. } => None,
-    });
-    pairs.unzip()
 }

@@ -4,7 +4,7 @@
 use guerdon_types::{AbstainWhy, Message, Role, Rollout};
 use serde_json::{Map, Value, json};
 
-use super::{Raw, parsed};
+use super::exchange::{Raw, parsed};
 use crate::ask::Silence;
 
 /// The fields of the request that a row cannot have.

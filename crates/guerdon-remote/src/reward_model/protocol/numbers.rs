@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Raw;
+use super::exchange::Raw;
 use crate::ask::Silence;
 
 /// A number, a list of numbers, or nothing.

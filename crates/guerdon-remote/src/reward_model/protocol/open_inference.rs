@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Raw, parsed, texts};
+use super::exchange::{Raw, parsed, texts};
 use crate::ask::{AskedTurn, Silence};
 
 #[derive(Deserialize)]

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::json;
 
+use super::exchange::{Raw, parsed, texts};
 use super::numbers::NumberList;
-use super::{Raw, parsed, texts};
 use crate::ask::AskedTurn;
 
 #[derive(Deserialize)]

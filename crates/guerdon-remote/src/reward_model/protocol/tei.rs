@@ -4,8 +4,8 @@
 use serde::Deserialize;
 use serde_json::json;
 
+use super::exchange::{Raw, pairs, parsed, texts};
 use super::numbers::{LabelScore, in_label_order};
-use super::{Raw, pairs, parsed, texts};
 use crate::ask::{AskedTurn, Silence};
 
 /// The server's default of `--max-client-batch-size`.

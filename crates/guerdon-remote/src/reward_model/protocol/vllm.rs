@@ -4,8 +4,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::exchange::{Raw, pairs, parsed, texts};
 use super::numbers::NumberList;
-use super::{Raw, pairs, parsed, texts};
 use crate::ask::AskedTurn;
 
 #[derive(Deserialize)]

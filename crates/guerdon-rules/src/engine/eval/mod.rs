@@ -138,6 +138,9 @@ impl TurnView<'_, '_> {
         let any = rule.on.turn == TurnSelector::Any;
         let mut sum = MatchOutcome::no();
         self.texts(rule.on, |seen| {
+            if seen.only_calls && !rule.matcher.reads_calls() {
+                return;
+            }
             // The prefilter is cheaper than the matcher. Rules on the scored turn have passed it
             // already.
             if rule.on == MessageSelector::SCORED || self.plan().prefilter.may_hit(index, seen.text)

@@ -42,6 +42,8 @@ pub(crate) struct TurnView<'d, 'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextInScope<'t, 'a> {
     pub(super) text: &'t ScannedText<'a>,
+    /// True for a message that only calls tools. Only rules about calls and states read it.
+    pub(super) only_calls: bool,
     /// The index of the message; `None` if the text joins several.
     message: Option<usize>,
     /// The character at which the scored turn begins; `None` if it is not in the text.
@@ -66,10 +68,17 @@ impl<'a> DialogueTexts<'a> {
         }
     }
 
+    /// The text of a message. `None` if it only calls tools, which is not an empty text.
     fn text(&self, index: usize) -> Option<&ScannedText<'a>> {
-        // A message that only calls tools says nothing, which is not the same as an empty text.
-        let message = self.messages.get(index).filter(|message| !message.only_calls())?;
-        let content = message.content.as_str();
+        if self.only_calls(index) { None } else { self.content(index) }
+    }
+
+    fn only_calls(&self, index: usize) -> bool {
+        self.messages.get(index).is_some_and(Message::only_calls)
+    }
+
+    fn content(&self, index: usize) -> Option<&ScannedText<'a>> {
+        let content = self.messages.get(index)?.content.as_str();
         Some(self.texts.get(index)?.get_or_init(|| self.scanned(Cow::Borrowed(content))))
     }
 
@@ -134,7 +143,8 @@ impl<'d, 'a> TurnView<'d, 'a> {
 
     fn seen(&self, index: usize) -> Option<TextInScope<'_, 'a>> {
         let scored_from = (index == self.turn).then_some(0);
-        Some(TextInScope { text: self.dialogue.text(index)?, message: Some(index), scored_from })
+        let (text, only_calls) = (self.dialogue.content(index)?, self.dialogue.only_calls(index));
+        Some(TextInScope { text, only_calls, message: Some(index), scored_from })
     }
 
     /// The texts that a rule reads.
@@ -185,7 +195,7 @@ impl<'d, 'a> TurnView<'d, 'a> {
         });
         let scored = self.dialogue.messages.get(self.turn).filter(|m| m.role == role);
         let scored_from = scored.map(|m| text.original.chars().count() - m.content.chars().count());
-        Some(TextInScope { text, message: None, scored_from })
+        Some(TextInScope { text, only_calls: false, message: None, scored_from })
     }
 }
 

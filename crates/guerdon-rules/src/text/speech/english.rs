@@ -12,7 +12,7 @@ use super::reader::{ClauseReader, TokenKind};
 /// The number of words of a clause that are searched for a consequence.
 const MAX_CONSEQUENCE: usize = 24;
 
-/// What a speaker loses who does what was named: `I would lose my job`.
+/// The things that a speaker loses who does what was named: `I would lose my job`.
 const LOSSES: &[&str] = &[
     "job",
     "jobs",
@@ -27,7 +27,7 @@ const LOSSES: &[&str] = &[
     "livelihood",
     "freedom",
 ];
-/// What happens to a speaker who does what was named: `get fired`.
+/// The fate of a speaker who does what was named: `get fired`.
 const PENALTIES: &[&str] = &[
     "fired",
     "sacked",

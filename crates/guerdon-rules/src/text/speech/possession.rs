@@ -1,5 +1,5 @@
-//! What belongs to the addressee or was given by them: `您的邮箱…`, `the address you sent`. To repeat
-//! it gives nothing away.
+//! Things that belong to the addressee or were given by them: `您的邮箱…`, `the address you sent`. To
+//! repeat them gives nothing away.
 
 use std::ops::Range;
 

@@ -11,10 +11,10 @@ use guerdon_types::{Finite, SourceId};
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
+use super::loader::{LoadJob, Loader};
 use super::named_paths::NamedPaths;
 use super::parts::EndpointKey;
 use super::plan::PlannedJudge;
-use super::{LoadJob, Loader};
 use crate::config::ProfileConfig;
 use crate::engine::snapshot::ProfileJudge;
 use crate::error::LoadError;

@@ -2,6 +2,7 @@
 
 mod absent_model;
 mod judges;
+mod loader;
 mod models;
 mod named_paths;
 mod parts;
@@ -10,50 +11,28 @@ mod remote;
 mod scale;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use guerdon_fusion::{
     Ensemble, EnsembleSource, RewardSource, RunningNormaliser, Scorer, ScorerSource, SourceSettings,
 };
 use guerdon_judge::Prompts;
-use guerdon_queue::WorkThreads;
 use guerdon_rules::{PackFiles, RulePacks, RulesSource};
 use guerdon_types::{Normaliser, ProfileName, SourceId, SourceRole};
-use parking_lot::Mutex;
-use tokio_util::task::TaskTracker;
 
+use self::loader::LoadJob;
+pub(crate) use self::loader::Loader;
 use self::named_paths::{NamedPaths, OwnedPacks};
 use self::parts::{PacksKey, SharedParts, keys_of};
 use self::plan::{PlannedJudge, PlannedKeys, PlannedSource, ProfilePlan};
 use self::scale::SourceScale;
-use crate::config::{CalibrationConfig, Config, ConfigSource, ProfileConfig};
+use crate::config::{CalibrationConfig, ProfileConfig};
 use crate::engine::snapshot::{Profile, ProfileJudge, Snapshot};
 use crate::error::LoadError;
 use crate::http::auth::Auth;
 use crate::load::file_set::FileSet;
-use crate::observe::metrics::Metrics;
 use crate::observe::observed_source::ObservedSource;
-
-/// Builds snapshots, and keeps the parts that outlive a snapshot: loaded models, endpoints with
-/// their caches, and compiled texts.
-#[derive(Debug)]
-pub(crate) struct Loader {
-    source: ConfigSource,
-    metrics: Arc<Metrics>,
-    tasks: TaskTracker,
-    rule_threads: Arc<WorkThreads>,
-    parts: Mutex<SharedParts>,
-}
-
-/// One load in progress: its inputs, the files that it reads, and the parts that it builds.
-struct LoadJob<'a> {
-    config: &'a Config,
-    /// The folder that paths in the configuration are relative to.
-    root: &'a Path,
-    files: &'a mut FileSet,
-    parts: SharedParts,
-}
 
 /// The parts of a profile that load quickly: they are loaded before any model.
 struct QuickParts<'a> {
@@ -64,15 +43,6 @@ struct QuickParts<'a> {
 }
 
 impl Loader {
-    pub(crate) fn new(
-        source: ConfigSource,
-        metrics: Arc<Metrics>,
-        tasks: TaskTracker,
-        rule_threads: Arc<WorkThreads>,
-    ) -> Self {
-        Self { source, metrics, tasks, rule_threads, parts: Mutex::default() }
-    }
-
     /// Reads everything through `files` and builds the snapshot of `generation`. Blocks the thread.
     /// A failure changes nothing, but `files` then still has every file that was read or tried, so
     /// that a broken file can be watched until it is corrected.
@@ -346,7 +316,14 @@ impl Loader {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
 mod tests {
+    use std::path::Path;
+
+    use guerdon_queue::WorkThreads;
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::config::ConfigSource;
+    use crate::observe::metrics::Metrics;
 
     const CONFIG: &str = "default_profile = \"a\"\n\
         [profiles.a]\nrules = [\"one.yaml\"]\nfusion = { method = \"weighted_sum\" }\n\
