@@ -27,7 +27,8 @@ for path in sys.argv[1:]:
         sys.exit(f"{path}: PyYAML reads no pack in it")
     for rule in pack.get("rules", []):
         for example in rule.get("examples", {}).get("hits", []):
-            text = example["text"] if isinstance(example, dict) else example
+            # An example of tool calls may have no text.
+            text = example.get("text", "") if isinstance(example, dict) else example
             if not isinstance(text, str):
                 sys.exit(f"{path}: PyYAML reads the example {text!r} of {rule['id']} as {type(text).__name__}")
 PYTHON

@@ -12,8 +12,8 @@ use crate::{Standing, enhancement, repo_with_floor, soft_min_of_terms, weighted_
 /// for every `on_abstain`: a sum over the remaining sources would be on another scale than the
 /// rewards of the turn's siblings.
 ///
-/// - `repo`: [`repo`]`(R, clip(E, -n, n), n)`; needs the RM. A missing judge or rule signal is left
-///   out of `E`.
+/// - `repo`: [`repo_with_floor`]`(R, clip(E, -n, n), n, delta)`, the paper's [`repo`](crate::repo)
+///   at `delta = 0`; needs the RM. A missing judge or rule signal is left out of `E`.
 /// - `weighted_sum`: [`weighted_sum`]; needs any source.
 /// - `soft_min`: [`soft_min_of_terms`]; needs any source with a weight.
 /// - `gated`: `inner`, but `min(inner, floor)` for a turn on which a `veto` fired: a vetoed turn
