@@ -187,7 +187,7 @@ class Letters:
     """A tokenizer whose tokens are characters."""
 
     name_or_path = "letters"
-    bos_token = eos_token = None
+    bos_token = eos_token = bos_token_id = eos_token_id = None
 
     def encode(self, text: str, **_: object) -> list[int]:
         return [ord(letter) for letter in text]
