@@ -148,7 +148,9 @@ def test_a_stream_that_is_cut_goes_on_with_the_missing_results(caller):
     assert summary["results"] == len(MANY)
     requests = [json.loads(body) for _, _, body in received()]
     counts = [len(request["rollouts"]) for request in requests]
-    assert len(counts) == len(script) + 1 and counts[0] == len(MANY) and counts[1:4] == [4, 4, 4], counts
+    # `half` cuts by bytes, so what is missing after it depends on the length of the summary.
+    assert counts[0] == len(MANY) and counts[1:4] == [4, 4, 4], counts
+    assert counts == sorted(counts, reverse=True), "no result is asked for again"
     assert "expect" not in requests[0] and all(one["expect"] == {"digest": DIGEST} for one in requests[1:])
 
 
