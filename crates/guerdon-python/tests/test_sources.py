@@ -4,10 +4,14 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
 import pathlib
+import re
 import subprocess
 import sys
+import threading
 import urllib.parse
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from guerdon import errors
 from guerdon.sources import load_source
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
+
 
 def request(*contents: str, context: dict | None = None) -> dict:
     """A request about the last message of one dialogue for each content."""
@@ -231,3 +236,62 @@ def test_the_math_example():
     pytest.importorskip("math_verify")
     got = results(example("math_answer.py"), "So it is $\\frac{1}{2}$.", "It is $2$.", context={"answer": "0.5"})
     assert [one["value"] for one in got] == [1.0, 0.0]
+
+
+# The whole work of a user: this file, the table of the configuration, and two commands.
+FIVE_LINES = """\
+import guerdon, numpy as np
+
+@guerdon.source
+def brevity(turn):
+    return -np.log1p(len(turn.content) / 100)
+"""
+# The weighted sum divides points by its bound, 100.
+CONFIG = """\
+default_profile = "hotel"
+
+[profiles.hotel]
+fusion = {{ method = "weighted_sum" }}
+
+[profiles.hotel.sources.brevity]
+kind = "http"
+url = "{url}"
+secret_env = "GUERDON_SOURCE_SECRET"
+scale = 100
+"""
+
+
+@pytest.fixture
+def listening(tmp_path) -> Iterator:
+    """Starts programs and reads the address that they print; stops them in the end."""
+    programs = []
+
+    def start(command: list, environment: dict[str, str]) -> str:
+        program = subprocess.Popen(
+            command, cwd=tmp_path, env=os.environ | environment, stdout=subprocess.PIPE, text=True
+        )
+        programs.append(program)
+        for line in program.stdout:
+            found = re.search(r"http://127\.0\.0\.1:\d+(/score)?", line)
+            if found:
+                threading.Thread(target=program.stdout.read, daemon=True).start()
+                return found.group()
+        pytest.fail(f"{command} ended before it listened")
+
+    yield start
+    for program in programs:
+        program.terminate()
+        program.wait(10)
+
+
+def test_a_numpy_function_of_five_lines_is_live_in_a_reward(tmp_path, listening):
+    secret = {"GUERDON_SOURCE_SECRET": "one-secret-for-both-sides"}
+    (tmp_path / "reward.py").write_text(FIVE_LINES)
+    source = listening([sys.executable, "-m", "guerdon.source", "reward.py:brevity", "--port", "0"], secret)
+    (tmp_path / "guerdon.toml").write_text(CONFIG.format(url=source))
+    binary = os.environ.get("GUERDON_BINARY", ROOT / "target/debug/guerdon")
+    url = listening([binary, "serve", "--config", "guerdon.toml", "--listen", "127.0.0.1:0"], secret)
+    texts = ["x" * 50, "x" * 100]
+    rollouts = [{"messages": [{"role": "assistant", "content": text}]} for text in texts]
+    scored = guerdon.Client(url).score(rollouts)
+    assert scored.rewards == pytest.approx([-np.log1p(0.5), -np.log1p(1.0)], rel=1e-12)
