@@ -297,6 +297,12 @@ impl Model {
         self.queue.full_for(client)
     }
 
+    /// The turns that wait for the device or run on it.
+    #[must_use]
+    pub fn queue_depth(&self) -> u64 {
+        self.queue.depth()
+    }
+
     /// Scores the rollout's turns, without calibration. For checks and measurements.
     ///
     /// # Errors

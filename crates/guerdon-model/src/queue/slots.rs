@@ -80,6 +80,11 @@ impl QueueSlots {
         Some(Duration::from_nanos(nanos).clamp(Duration::from_secs(1), Duration::from_secs(60)))
     }
 
+    /// The turns that hold a slot or wait for one.
+    pub(crate) fn depth(&self) -> u64 {
+        self.slots.held_units().saturating_add(self.slots.waiting_units())
+    }
+
     /// Records the speed of a batch. Device threads may overwrite each other's update; the value
     /// remains an average of measured speeds.
     pub(crate) fn record_batch(&self, tokens: usize, duration: Duration) {
@@ -125,6 +130,7 @@ mod tests {
         let mut two_more = Box::pin(queue.reserve(1, 2));
         assert!(two_more.as_mut().now_or_never().is_none());
         assert_eq!(queue.full_for(1), Some(Duration::from_secs(8)));
+        assert_eq!(queue.depth(), 4);
         drop(two_more);
         drop(slots);
         drop(both);

@@ -80,6 +80,12 @@ impl FairSemaphore {
         self.state.lock().waiting_units()
     }
 
+    /// The units that permits hold.
+    #[must_use]
+    pub fn held_units(&self) -> u64 {
+        self.state.lock().held_units()
+    }
+
     async fn wait(self: &Arc<Self>, request: Request) -> Option<FairPermit> {
         let (position, granted) = {
             let mut state = self.state.lock();

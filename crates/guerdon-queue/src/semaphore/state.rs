@@ -328,6 +328,11 @@ impl<R> SemaphoreState<R> {
         self.used + self.completed.map_or(0, |completed| completed.units)
     }
 
+    /// The units that permits hold.
+    pub(super) fn held_units(&self) -> u64 {
+        self.flows.values().map(|flow| flow.units).sum()
+    }
+
     pub(super) fn waiting_units(&self) -> u64 {
         self.queue.cost()
     }

@@ -96,7 +96,8 @@ impl BatchContext<'_> {
             scorer = scorer.compared_with(&profile.scorer, other.generation);
         }
         let versions = scorer.versions(profile.name.clone(), self.snapshot.generation);
-        Ok(ProfileInUse { scorer, versions, name: profile.name.to_string() })
+        let metrics = Arc::clone(&profile.metrics);
+        Ok(ProfileInUse { scorer, versions, name: profile.name.to_string(), metrics })
     }
 }
 
@@ -207,7 +208,7 @@ impl Batch {
     /// A comparison of the groups, to which the caller adds the results of [`Self::run`].
     #[must_use]
     pub fn group_report(&self) -> GroupReport {
-        GroupReport::new(&self.entries, |index| self.profiles.number(index))
+        GroupReport::new(&self.entries, Arc::clone(&self.profiles))
     }
 
     /// Scores the rollouts. Results are in the request's order.

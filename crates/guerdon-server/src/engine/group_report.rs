@@ -1,34 +1,53 @@
-//! The groups of a request whose rollouts were not scored by the same sources.
+//! The groups of a request: those whose rollouts were not scored by the same sources, and the
+//! spread of their rewards for the metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use guerdon_types::{GroupComparison, GroupId, IncomparableGroup, RolloutEntry};
+use guerdon_types::{Finite, GroupComparison, GroupId, IncomparableGroup, RolloutEntry};
 
+use crate::engine::request_profiles::RequestProfiles;
 use crate::engine::scored_rollout::ScoredRollout;
 
 /// Compares the rollouts of each group as their results become final.
 #[derive(Debug)]
 pub struct GroupReport {
-    /// The number of the profile of each rollout, and the group.
-    groups: Vec<(usize, Option<GroupId>)>,
-    /// The comparison of the rollouts of each profile.
+    profiles: Arc<RequestProfiles>,
+    /// The group of each rollout.
+    groups: Vec<Option<GroupId>>,
+    /// The comparison of the rollouts of each profile, by the number of the profile.
     comparisons: BTreeMap<usize, GroupComparison>,
+    /// The rewards of each group of a profile.
+    spreads: HashMap<(usize, GroupId), RewardSpread>,
+}
+
+/// The rewards of one group.
+#[derive(Debug, Clone, Copy)]
+struct RewardSpread {
+    first: Finite,
+    rewards: usize,
+    is_equal: bool,
 }
 
 impl GroupReport {
-    /// A report on the groups of `entries`, without results. `profile` is the number of each
-    /// rollout's profile: rollouts of two profiles are not of one group.
-    pub(crate) fn new(entries: &[RolloutEntry], profile: impl Fn(usize) -> usize) -> Self {
-        let group = |(index, entry): (usize, &RolloutEntry)| (profile(index), entry.group.clone());
-        let groups = entries.iter().enumerate().map(group).collect();
-        Self { groups, comparisons: BTreeMap::new() }
+    /// A report on the groups of `entries`, without results. Rollouts of two profiles are not of one
+    /// group.
+    pub(crate) fn new(entries: &[RolloutEntry], profiles: Arc<RequestProfiles>) -> Self {
+        let groups = entries.iter().map(|entry| entry.group.clone()).collect();
+        Self { profiles, groups, comparisons: BTreeMap::new(), spreads: HashMap::new() }
     }
 
     /// Adds one result. Results may come in any order.
     pub fn add(&mut self, scored: &ScoredRollout) {
-        if let Some((profile, Some(group))) = self.groups.get(scored.index) {
-            let comparison = self.comparisons.entry(*profile).or_default();
-            comparison.add(scored.index, group, &scored.result);
+        let Some(Some(group)) = self.groups.get(scored.index) else { return };
+        let profile = self.profiles.number(scored.index);
+        self.comparisons.entry(profile).or_default().add(scored.index, group, &scored.result);
+        if let Some(reward) = scored.result.reward {
+            let spread = self.spreads.entry((profile, group.clone()));
+            let spread =
+                spread.or_insert(RewardSpread { first: reward, rewards: 0, is_equal: true });
+            spread.rewards += 1;
+            spread.is_equal &= spread.first == reward;
         }
     }
 
@@ -36,6 +55,11 @@ impl GroupReport {
     /// profile first.
     #[must_use]
     pub fn finish(self) -> Vec<IncomparableGroup> {
+        for ((profile, _), spread) in &self.spreads {
+            if spread.rewards > 1 {
+                self.profiles.numbered(*profile).metrics.group(spread.is_equal);
+            }
+        }
         self.comparisons.into_values().flat_map(GroupComparison::finish).collect()
     }
 }

@@ -2,10 +2,13 @@
 //! name themselves.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_fusion::{Scorer, ScorerSource};
 use guerdon_types::{Invalid, ProfileName, RolloutEntry, SourceKind, Versions};
+
+use crate::observe::metrics::ProfileMetrics;
 
 /// A profile as a request uses it: with the request's `sources` and `fusion`.
 #[derive(Debug)]
@@ -14,6 +17,7 @@ pub(crate) struct ProfileInUse {
     pub(crate) versions: Versions,
     /// The name, for metric labels.
     pub(crate) name: String,
+    pub(crate) metrics: Arc<ProfileMetrics>,
 }
 
 impl ProfileInUse {
@@ -117,7 +121,12 @@ impl RequestProfiles {
 
     /// The profile of rollout `index`.
     pub(crate) fn of(&self, index: usize) -> &ProfileInUse {
-        let other = self.number(index).checked_sub(1).and_then(|place| self.others.get(place));
+        self.numbered(self.number(index))
+    }
+
+    /// The profile with this number.
+    pub(crate) fn numbered(&self, number: usize) -> &ProfileInUse {
+        let other = number.checked_sub(1).and_then(|place| self.others.get(place));
         other.unwrap_or(&self.first)
     }
 

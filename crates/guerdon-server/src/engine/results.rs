@@ -170,8 +170,9 @@ impl RequestInHand {
 
     /// Counts a result.
     pub(crate) fn record(&self, scored: &ScoredRollout) {
-        let profile = &self.profiles.of(scored.index).name;
-        self.metrics.rollout(profile, scored.result.reward.is_some());
+        let profile = self.profiles.of(scored.index);
+        self.metrics.rollout(&profile.name, scored.result.reward.is_some());
+        profile.metrics.record(&scored.result, profile.scorer.fusion());
         for turn in &scored.result.turns {
             if let Some(compared) = &turn.beside {
                 self.metrics.compared_turn(compared.reward != turn.reward);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use guerdon_fusion::{RewardSource as _, Scorer};
 use guerdon_judge::{JudgeSource, JudgeStatus};
+use guerdon_model::Model;
 use guerdon_rules::RulePacks;
 use guerdon_types::{
     ConfigDigest, Invalid, ProblemCode, ProfileInfo, ProfileName, SourceId, SourceInfo,
@@ -14,6 +15,7 @@ use guerdon_types::{
 
 use crate::config::{Config, JudgingConfig};
 use crate::http::auth::Auth;
+use crate::observe::metrics::ProfileMetrics;
 
 /// Configuration, profiles and tokens of one generation.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub default_profile: ProfileName,
     /// Every profile, by name.
     pub profiles: BTreeMap<String, Profile>,
+    /// The reward models of all profiles, by name.
+    pub models: Vec<(String, Arc<Model>)>,
     /// The tokens of clients.
     pub auth: Auth,
     /// Every file that was read. A change to one of them triggers a reload.
@@ -45,6 +49,8 @@ pub struct Profile {
     pub judges: Vec<ProfileJudge>,
     /// Named paths that are missing or empty and that `allow_empty` accepts.
     pub empty: Vec<PathBuf>,
+    /// The metrics of its rewards.
+    pub(crate) metrics: Arc<ProfileMetrics>,
 }
 
 /// A judge of a profile, for probes.
@@ -90,6 +96,7 @@ impl Snapshot {
             config: self.config.clone(),
             default_profile: older.default_profile.clone(),
             profiles: older.profiles.clone(),
+            models: older.models.clone(),
             auth: self.auth.clone(),
             files: self.files.clone(),
         }

@@ -105,6 +105,11 @@ impl RequestAdmission {
         if extended == Ok(true) { Ok(()) } else { Err(self.no_room(room.caller, bytes)) }
     }
 
+    /// The requests that are worked on.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.places.held_units()
+    }
+
     /// A place for a request whose body has arrived.
     ///
     /// # Errors

@@ -75,9 +75,12 @@ impl Loader {
         let LoadJob { files, parts, .. } = load;
         // Only now, since nothing can fail any more: parts that the new snapshot does not use are
         // dropped with the last request that uses the old one.
+        let models =
+            parts.models.0.iter().map(|(key, model)| (key.name.clone(), Arc::clone(model)));
+        let models = models.collect();
         *self.parts.lock() = parts;
         let files = files.paths().cloned().collect();
-        Ok(Snapshot { generation, config, default_profile, profiles, auth, files })
+        Ok(Snapshot { generation, config, default_profile, profiles, models, auth, files })
     }
 
     /// Stops the device threads and the rules' threads, once no source asks them any more.
@@ -175,7 +178,8 @@ impl Loader {
         })?;
         let QuickParts { named: NamedPaths { empty, .. }, judges, packs, .. } = parts;
         let (judges, packs) = (judges.into_values().collect(), packs.into_values().collect());
-        Ok(Profile { name: ProfileName::from(name), scorer, packs, judges, empty })
+        let metrics = Arc::new(self.metrics.rewards.of_profile(name, scorer.sources()));
+        Ok(Profile { name: ProfileName::from(name), scorer, packs, judges, empty, metrics })
     }
 
     /// Builds one source. Judges and rule packs are among the `parts` already.

@@ -21,7 +21,11 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 ))]
 async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
     let metrics = app.engine.metrics();
-    metrics.judge_states.set(app.engine.snapshot().judge_statuses());
+    let snapshot = app.engine.snapshot();
+    metrics.judge_states.set(snapshot.judge_statuses());
+    let models = snapshot.models.iter();
+    let queued = models.map(|(name, model)| (name.clone(), model.queue_depth()));
+    metrics.set_depths(app.admission.in_flight(), queued);
     let text = metrics
         .render()
         .map_err(|error| ApiError::new(ProblemCode::Internal, error.to_string()))?;

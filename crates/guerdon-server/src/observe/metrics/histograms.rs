@@ -16,3 +16,19 @@ pub(super) fn counts() -> Histogram {
 pub(super) fn tokens() -> Histogram {
     Histogram::new(exponential_buckets(16.0, 2.0, 15))
 }
+
+/// A histogram of rewards: both signs, from 0.1 to 100, with 0 as a bound.
+pub(super) fn rewards() -> Histogram {
+    Histogram::new(signed(&[0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0]))
+}
+
+/// A histogram of scores and points: both signs, from 0.25 to 200, with 0 as a bound.
+pub(super) fn points() -> Histogram {
+    Histogram::new(signed(&[0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 100.0, 200.0]))
+}
+
+/// The bounds with both signs, and 0, in ascending order.
+fn signed(bounds: &[f64]) -> impl Iterator<Item = f64> {
+    let negative = bounds.iter().rev().map(|bound| -bound);
+    negative.chain([0.0]).chain(bounds.iter().copied()).collect::<Vec<_>>().into_iter()
+}

@@ -5,6 +5,7 @@ mod connections;
 mod histograms;
 mod judge_states;
 mod judges;
+mod rewards;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub(crate) use self::connections::ConnectionMetrics;
 use self::histograms::{counts, seconds, tokens};
 pub(crate) use self::judge_states::JudgeStates;
 pub(crate) use self::judges::JudgeMetrics;
+pub(crate) use self::rewards::{ProfileMetrics, RewardMetrics};
 
 /// All metrics of one server.
 #[derive(Debug)]
@@ -31,6 +33,10 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     rollouts: Family<RolloutLabels, Counter>,
+    /// Metrics of rewards, by profile.
+    pub(crate) rewards: RewardMetrics,
+    requests_in_flight: Gauge,
+    model_queued: Family<ModelLabels, Gauge>,
     source_seconds: Family<SourceLabels, Histogram, fn() -> Histogram>,
     abstentions: Family<AbstainLabels, Counter>,
     rubrics_dropped: Family<RubricLabels, Counter>,
@@ -157,6 +163,17 @@ impl Metrics {
             "rollouts",
             "Rollouts by outcome: scored, or unscored (reward null)"
         );
+        let rewards = RewardMetrics::register(&mut registry);
+        let requests_in_flight = register!(
+            Gauge::<i64>::default(),
+            "http_requests_in_flight",
+            "Requests that hold a place among those that are worked on"
+        );
+        let model_queued = register!(
+            Family::<ModelLabels, Gauge>::default(),
+            "model_queue_depth",
+            "Turns that wait for the device or run on it"
+        );
         let source_seconds = register!(
             Family::new_with_constructor(seconds as Make),
             "source_duration",
@@ -227,6 +244,9 @@ impl Metrics {
             requests,
             request_seconds,
             rollouts,
+            rewards,
+            requests_in_flight,
+            model_queued,
             source_seconds,
             abstentions,
             rubrics_dropped,
@@ -270,6 +290,16 @@ impl Metrics {
     pub(crate) fn rollout(&self, profile: &str, scored: bool) {
         let outcome = if scored { "scored" } else { "unscored" };
         self.rollouts.get_or_create(&RolloutLabels { profile: profile.to_owned(), outcome }).inc();
+    }
+
+    /// Sets the gauges that are read at each scrape: requests in flight, and queued turns by model.
+    pub(crate) fn set_depths(&self, requests: u64, models: impl Iterator<Item = (String, u64)>) {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.requests_in_flight.set(count(requests));
+        self.model_queued.clear();
+        for (model, queued) in models {
+            self.model_queued.get_or_create(&ModelLabels { model }).set(count(queued));
+        }
     }
 
     pub(crate) fn source(&self, source: &SourceId, took: Duration) {
