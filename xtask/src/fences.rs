@@ -24,6 +24,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("guerdon-judge", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
     ("guerdon-rules", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
     ("guerdon-remote", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
+    ("guerdon-ledger", &["guerdon-types", "guerdon-text"]),
     ("guerdon-lsp", &["guerdon-rules", "guerdon-text"]),
     ("guerdon-adapters", &["guerdon-types", "guerdon-fusion", "guerdon-text"]),
     ("guerdon-client", &["guerdon-types", "guerdon-optim", "guerdon-queue"]),
@@ -67,6 +68,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("parquet", &["guerdon-parquet"]),
     ("axum", &["guerdon-adapters", "guerdon-server", "guerdon-testing"]),
     ("notify", &["guerdon-server"]),
+    ("rusqlite", &["guerdon-ledger"]),
     ("reqwest", &["guerdon-judge", "guerdon-remote", "guerdon-client"]),
     ("regex-automata", &["guerdon-rules"]),
     (

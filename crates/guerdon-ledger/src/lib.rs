@@ -1,0 +1,73 @@
+//! The record of what was scored: every rollout with its reward, the parts of its sources, their
+//! abstentions, and the versions behind them.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use guerdon_ledger::{
+//!     Labels, LedgerReader, RolloutFilter, RolloutRecord, SqliteStore, Texts,
+//! };
+//! use guerdon_types::{FusionConfig, Rollout, RolloutResult, Usage, Versions};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("ledger.sqlite");
+//! let mut store = SqliteStore::open(&path, Texts::Full)?;
+//!
+//! let rollout: Rollout = serde_json::from_str(
+//!     r#"{"messages": [{"role": "assistant", "content": "480 is fine."}]}"#,
+//! )?;
+//! let result: RolloutResult = serde_json::from_str(
+//!     r#"{"id": "r-17", "reward": 0.5, "turns": []}"#,
+//! )?;
+//! let labels = Labels { run: Some("exp-12".into()), step: Some(140), split: None };
+//! store.append(&[RolloutRecord {
+//!     recorded_ms: 1_796_000_000_000,
+//!     request_id: "request".into(),
+//!     labels: Arc::new(labels),
+//!     attempt: None,
+//!     sample: None,
+//!     versions: Arc::new(Versions::new("hotel".into(), FusionConfig::default(), 1)),
+//!     rollout: rollout.into(),
+//!     result: result.clone(),
+//!     usage: Usage::default(),
+//!     scoring_ms: None,
+//! }])?;
+//!
+//! let filter = RolloutFilter { run: Some("exp-12".into()), ..RolloutFilter::default() };
+//! let found = LedgerReader::open(&path)?.rollouts(&filter, 10)?;
+//! assert_eq!(found[0].result, result);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | file | content |
+//! |---|---|
+//! | `config.rs` | settings |
+//! | `record.rs` | a scored rollout on its way into the ledger |
+//! | `schema.rs` | the tables |
+//! | `prepare.rs` | the rows of a record: texts are written, hashed and compressed |
+//! | `flat.rs` | the rows of turns, parts and components |
+//! | `texts.rs` | removes quotes and explanations from a result |
+//! | `sums.rs` | sums by run, step, split, profile and digest |
+//! | `store/` | databases: opens and writes them |
+//! | `filter.rs` | selection of rollouts |
+//! | `reader.rs` | reads rollouts back |
+//! | `error.rs` | errors |
+
+mod config;
+mod error;
+mod filter;
+mod flat;
+mod prepare;
+mod reader;
+mod record;
+pub mod schema;
+mod store;
+mod sums;
+mod texts;
+
+pub use config::Texts;
+pub use error::Error;
+pub use filter::RolloutFilter;
+pub use reader::{LedgerReader, StoredRollout};
+pub use record::{Labels, RolloutRecord, SharedRollout};
+pub use store::SqliteStore;
