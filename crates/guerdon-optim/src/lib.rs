@@ -1,7 +1,8 @@
 //! Turns fused rewards into advantages, and advantages into policy and value losses with their
 //! gradients, on plain slices of `f32` or `f64`.
 //!
-//! [`Repo::step`] is one complete update; each of its stages is also a function of its own:
+//! [`Repo::step`] is one complete update; [`Repo::estimate`] and [`Repo::improve`] are its halves,
+//! for loops with several passes over a batch. Each stage is also a function of its own:
 //!
 //! ```
 //! use guerdon_optim::{
@@ -91,10 +92,11 @@ pub use crate::loss::policy::{
 pub use crate::loss::ppo::{PpoConfig, ppo_loss};
 pub use crate::loss::value::{ValueBatch, ValueConfig, ValueReport, value_loss};
 pub use crate::monitors::{
-    MonitorConfig, MonitorReport, RewardMonitor, SourceReport, SourceRewards,
+    MonitorConfig, MonitorReport, MonitorState, RewardMonitor, SourceReport, SourceRewards,
 };
 pub use crate::repo::{
-    AdvantageMethod, CriticConfig, KlLossConfig, Repo, RepoBatch, RepoConfig, Update, UpdateMetrics,
+    AdvantageMethod, CriticConfig, Estimate, EstimateMetrics, Improvement, KlLossConfig,
+    LossMetrics, Minibatch, Repo, RepoBatch, RepoConfig, RepoState, Update, UpdateMetrics,
 };
 pub use crate::reward::kl_control::KlController;
 pub use crate::reward::token_rewards::{KlReport, KlRewardConfig, token_rewards};

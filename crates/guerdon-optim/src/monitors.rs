@@ -18,7 +18,7 @@ pub struct SourceRewards<'a, F> {
 }
 
 impl<F: Float> SourceRewards<'_, F> {
-    fn check(&self, mask: &RowMask<'_>) -> Result<(), OptimError> {
+    pub(crate) fn check(&self, mask: &RowMask<'_>) -> Result<(), OptimError> {
         for (what, part) in [("rm", self.rm), ("judge", self.judge), ("rules", self.rules)] {
             if !part.is_empty() {
                 mask.check_rows(what, part.len())?;
@@ -96,6 +96,22 @@ pub struct MonitorReport {
     pub rules: SourceReport,
 }
 
+/// The state of a monitor between updates, for a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MonitorState {
+    /// The updates so far.
+    pub updates: usize,
+    /// The short-term and the long-term mean of reward model, judge and rules, each in its units;
+    /// `None` before its first reward.
+    pub trends: [Option<(f64, f64)>; 3],
+}
+
+impl MonitorState {
+    pub(crate) fn is_finite(&self) -> bool {
+        self.trends.iter().flatten().all(|(short, long)| short.is_finite() && long.is_finite())
+    }
+}
+
 /// Computes the figures of each update and tracks trends over updates.
 #[derive(Clone, Debug)]
 pub struct RewardMonitor {
@@ -128,6 +144,23 @@ impl RewardMonitor {
             scratch: Vec::new(),
             order: Vec::new(),
         })
+    }
+
+    /// The state to be saved.
+    pub fn state(&self) -> MonitorState {
+        let trends = self.trends.map(|trend| trend.averages);
+        MonitorState { updates: self.updates, trends }
+    }
+
+    /// Takes up a saved state, which replaces the current one.
+    ///
+    /// # Errors
+    /// [`OptimError::Config`] for a mean that is not finite.
+    pub fn restore(&mut self, state: &MonitorState) -> Result<(), OptimError> {
+        require(state.is_finite(), "trends", f64::NAN, "finite")?;
+        self.updates = state.updates;
+        self.trends = state.trends.map(|averages| Trend { averages });
+        Ok(())
     }
 
     /// Computes the figures of one batch from the fused `rewards` (`[B]`, NaN if there is none),

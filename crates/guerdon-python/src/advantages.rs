@@ -1,7 +1,7 @@
 //! Advantages from a critic, from siblings and from rewards-to-go; documented in
 //! `guerdon/optim/advantages.py`.
 
-use guerdon_client::optim::{self, GaeBatch, RewardPart};
+use guerdon_client::optim::{self, GaeBatch, GroupBatch, RewardPart};
 use pyo3::prelude::{PyResult, pyfunction};
 
 use crate::arrays::{
@@ -70,7 +70,38 @@ fn group_advantages_in<'py, F: NumpyFloat>(
     let numbers = scored(numbers.slice()?);
     let advantages =
         compute(rewards.py(), move || optim::advantages_with(&config, &numbers, &groups))?;
-    Ok(column::<F>(rewards.py(), &advantages))
+    column::<F>(rewards.py(), &advantages)
+}
+
+/// Copies the advantages against siblings to the tokens, `[B, T]`. A rollout without tokens is not a
+/// sibling.
+#[pyfunction]
+pub(crate) fn token_advantages<'py>(
+    settings: &str,
+    mask: &Array<'py>,
+    rewards: &Array<'py>,
+    groups: Vec<usize>,
+) -> PyResult<Array<'py>> {
+    in_type_of!(rewards, token_advantages_in(settings, mask, rewards, groups))
+}
+
+fn token_advantages_in<'py, F: NumpyFloat>(
+    settings: &str,
+    mask: &Array<'py>,
+    rewards: &Array<'py>,
+    groups: Vec<usize>,
+) -> PyResult<Array<'py>> {
+    let config = read::<GroupSettings>(settings)?.into();
+    let mask = Mask::table(mask)?;
+    let (py, shape) = (rewards.py(), mask.shape());
+    let rewards = InputArray::<F>::read(rewards, "rewards", &shape[..1])?;
+    let (mask, rewards) = (mask.rows()?, rewards.slice()?);
+    let out = compute(py, move || {
+        let mut out = vec![F::ZERO; shape[0] * shape[1]];
+        let batch = GroupBatch::new(mask, rewards, &groups);
+        optim::token_advantages(&config, &batch, &mut out).map(|()| out)
+    })?;
+    out_table(py, out, shape)
 }
 
 /// Computes OPO's advantages `[B]`.
@@ -91,7 +122,7 @@ fn opo_in<'py, F: NumpyFloat>(
     let (numbers, _) = InputArray::<F>::column(rewards, "rewards")?;
     let numbers = scored(numbers.slice()?);
     let advantages = compute(rewards.py(), move || optim::opo(&numbers, &lens, &groups))?;
-    Ok(column::<F>(rewards.py(), &advantages))
+    column::<F>(rewards.py(), &advantages)
 }
 
 /// Computes GDPO's advantages `[B]` from parts, each a weight and rewards `[B]`. `first` is one of
@@ -127,7 +158,7 @@ fn gdpo_in<'py, F: NumpyFloat>(
             .collect();
         optim::gdpo(&config, &parts, &groups)
     })?;
-    Ok(column::<F>(first.py(), &advantages))
+    column::<F>(first.py(), &advantages)
 }
 
 /// Scales the scored numbers of `[B]` to mean 0 and deviation 1.
@@ -140,7 +171,7 @@ fn standardise_in<'py, F: NumpyFloat>(scores: &Array<'py>, eps: f64) -> PyResult
     let (numbers, _) = InputArray::<F>::column(scores, "scores")?;
     let mut numbers = scored(numbers.slice()?);
     optim::standardise(&mut numbers, eps);
-    Ok(column::<F>(scores.py(), &numbers))
+    column::<F>(scores.py(), &numbers)
 }
 
 /// Copies one number per rollout `[B]` to each of its tokens `[B, T]`.

@@ -7,7 +7,7 @@ use numpy::{
     Element, PyArray1, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
     PyUntypedArrayMethods,
 };
-use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyResult, Python};
+use pyo3::prelude::{Bound, FromPyObject, PyAny, PyAnyMethods, PyResult, Python};
 use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::errors::{input_error, optim_error};
@@ -150,7 +150,32 @@ pub(crate) struct Mask<'py> {
 enum MaskSource<'py> {
     Full,
     Lens(Vec<usize>),
+    /// Flags of rows that are padded on the right only, as their lengths: the kernels then need not
+    /// look for the ends of spans in the flags.
+    Prefix {
+        lens: Vec<usize>,
+        width: usize,
+    },
     Bytes(PyReadonlyArrayDyn<'py, u8>),
+}
+
+impl<'py> MaskSource<'py> {
+    fn of_flags(flags: PyReadonlyArrayDyn<'py, u8>) -> PyResult<Self> {
+        if let [rows, width] = *flags.shape() {
+            let bytes = flags.as_slice()?;
+            let row = |row: usize| prefix(&bytes[row * width..][..width]);
+            if let Some(lens) = (0..rows).map(row).collect() {
+                return Ok(Self::Prefix { lens, width });
+            }
+        }
+        Ok(Self::Bytes(flags))
+    }
+}
+
+/// The length of a row whose flags are set up to there and not beyond; `None` for other rows.
+fn prefix(flags: &[u8]) -> Option<usize> {
+    let len = flags.iter().filter(|&&flag| flag != 0).count();
+    flags[..len].iter().fold(true, |set, &flag| set & (flag != 0)).then_some(len)
 }
 
 impl<'py> Mask<'py> {
@@ -162,10 +187,11 @@ impl<'py> Mask<'py> {
         let array = as_array(value)?;
         let mask = match array.cast::<PyUntypedArray>()?.ndim() {
             1 => Self { rows, width, source: MaskSource::Lens(lengths(&array)?) },
-            _ => Self { rows, width, source: MaskSource::Bytes(bytes(&array)?) },
+            _ => Self { rows, width, source: MaskSource::of_flags(bytes(&array)?)? },
         };
         let (got, want) = match &mask.source {
             MaskSource::Bytes(flags) => (flags.shape().to_vec(), vec![rows, width]),
+            MaskSource::Prefix { lens, width: w } => (vec![lens.len(), *w], vec![rows, width]),
             MaskSource::Lens(lens) => (vec![lens.len()], vec![rows]),
             MaskSource::Full => return Ok(mask),
         };
@@ -182,7 +208,7 @@ impl<'py> Mask<'py> {
     pub(crate) fn table(value: &Array<'py>) -> PyResult<Self> {
         let flags = bytes(&as_array(value)?)?;
         match *flags.shape() {
-            [rows, width] => Ok(Self { rows, width, source: MaskSource::Bytes(flags) }),
+            [rows, width] => Ok(Self { rows, width, source: MaskSource::of_flags(flags)? }),
             ref got => Err(input_error(format!(
                 "mask has shape {got:?}, expected two dimensions, rows and tokens"
             ))),
@@ -198,7 +224,7 @@ impl<'py> Mask<'py> {
     pub(crate) fn rows(&self) -> PyResult<RowMask<'_>> {
         match &self.source {
             MaskSource::Full => Ok(RowMask::full(self.rows, self.width)),
-            MaskSource::Lens(lens) => {
+            MaskSource::Lens(lens) | MaskSource::Prefix { lens, .. } => {
                 RowMask::lens(lens, self.width).map_err(|error| optim_error(&error))
             }
             MaskSource::Bytes(flags) => RowMask::bytes(flags.as_slice()?, self.rows, self.width)
@@ -218,6 +244,9 @@ pub(crate) fn lengths(array: &Array<'_>) -> PyResult<Vec<usize>> {
 fn bytes<'py>(array: &Array<'py>) -> PyResult<PyReadonlyArrayDyn<'py, u8>> {
     let kind = array.cast::<PyUntypedArray>()?.dtype().kind();
     let numpy = array.py().import("numpy")?;
+    if kind == b'f' && numpy.call_method1("isnan", (array,))?.call_method0("any")?.is_truthy()? {
+        return Err(input_error("mask has NaN; give flags, 1 for a token and 0 for padding"));
+    }
     let flags =
         if kind == b'b' { array.clone() } else { numpy.call_method1("not_equal", (array, 0))? };
     numpy.call_method1("ascontiguousarray", (flags,))?.call_method1("view", ("uint8",))?.extract()
@@ -241,9 +270,42 @@ pub(crate) fn table<'py, F: NumpyFloat>(
 }
 
 /// Moves one number per rollout into a NumPy array; NaN if there is none.
-pub(crate) fn column<'py, F: NumpyFloat>(py: Python<'py>, numbers: &[Option<f64>]) -> Array<'py> {
-    let number = |number: &Option<f64>| F::from_f64(number.unwrap_or(f64::NAN));
-    PyArray1::from_vec(py, numbers.iter().map(number).collect()).into_any()
+pub(crate) fn column<'py, F: NumpyFloat>(
+    py: Python<'py>,
+    numbers: &[Option<f64>],
+) -> PyResult<Array<'py>> {
+    let number = |number: &Option<f64>| {
+        let Some(number) = *number else { return Ok(F::from_f64(f64::NAN)) };
+        let rounded = F::from_f64(number);
+        let overflow = OptimError::Overflow { what: "advantages" };
+        if rounded.is_finite() { Ok(rounded) } else { Err(optim_error(&overflow)) }
+    };
+    let numbers = numbers.iter().map(number).collect::<PyResult<Vec<F>>>()?;
+    Ok(PyArray1::from_vec(py, numbers).into_any())
+}
+
+/// Moves one flag per rollout into a NumPy array.
+pub(crate) fn flags<'py>(py: Python<'py>, flags: impl Iterator<Item = bool>) -> Array<'py> {
+    PyArray1::from_vec(py, flags.collect()).into_any()
+}
+
+/// Reads one number or flag per rollout.
+pub(crate) fn rollout_numbers<'py, T>(
+    value: &Array<'py>,
+    name: &str,
+    rows: usize,
+) -> PyResult<Vec<T>>
+where
+    T: for<'a> FromPyObject<'a, 'py>,
+{
+    let numbers: Vec<T> = as_array(value)?.call_method0("tolist")?.extract().map_err(|_| {
+        input_error(format!("{name} must be one flag per rollout, an array [{rows}] of booleans"))
+    })?;
+    if numbers.len() == rows {
+        Ok(numbers)
+    } else {
+        Err(input_error(format!("{name} has {} elements, expected {rows}", numbers.len())))
+    }
 }
 
 /// Converts one number per rollout to optional numbers; `None` for NaN.

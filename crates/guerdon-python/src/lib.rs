@@ -27,7 +27,7 @@
 //! | `advantages.rs`, `rewards.rs` | advantages; token rewards, KL, whitening, combined rewards |
 //! | `losses.rs`, `correction.rs`, `logits.rs` | losses; importance weights; log-probs of logits |
 //! | `queue.rs` | requests on disk |
-//! | `repo.rs`, `monitors.rs` | one update; the KL coefficient and health figures |
+//! | `repo.rs`, `monitors.rs` | updates, whole or in two steps; the KL coefficient and health figures |
 
 mod advantages;
 mod arrays;
@@ -52,6 +52,7 @@ mod _guerdon {
     #[pymodule_export]
     use crate::advantages::{
         gae, gdpo, group_advantages, opo, remax, returns_to_go, spread, standardise,
+        token_advantages,
     };
     #[pymodule_export]
     use crate::client::PyClient;

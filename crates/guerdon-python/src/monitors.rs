@@ -1,11 +1,14 @@
 //! State that is kept over updates: the KL coefficient and trends of the rewards.
 
+use std::collections::HashMap;
+
 use guerdon_client::optim::{self, MonitorReport, SourceRewards};
-use pyo3::prelude::{Bound, PyAnyMethods, PyDictMethods, PyResult, pyclass, pymethods};
+use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyDictMethods, PyResult, pyclass, pymethods};
 use pyo3::types::PyDict;
 
 use crate::arrays::{Array, InputArray, Mask, NumpyFloat, in_type_of, optional_slice};
-use crate::errors::optim_error;
+use crate::errors::{input_error, optim_error};
+use crate::repo::{SavedTrends, monitor_state};
 use crate::repo_settings::{self, MonitorSettings};
 use crate::settings::read;
 
@@ -35,6 +38,26 @@ impl PyKlController {
     fn update(&mut self, kl: f64, rollouts: usize) {
         self.0.update(kl, rollouts);
     }
+
+    /// The state to be saved: the current coefficient.
+    fn state_dict(&self) -> HashMap<&'static str, f64> {
+        HashMap::from([("beta", self.0.value())])
+    }
+
+    /// Takes up a saved state.
+    fn load_state_dict(&mut self, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        let beta = state.get_item("beta").and_then(|beta| beta.extract()).map_err(|error| {
+            input_error(format!("the state has no number `beta`: {error}; pass a state_dict()"))
+        })?;
+        self.0 = self.0.at(beta).map_err(|error| optim_error(&error))?;
+        Ok(())
+    }
+
+    /// The constructor's arguments, for pickle and copies.
+    fn __getnewargs__(&self) -> (f64, Option<f64>, Option<f64>) {
+        let (target, horizon) = self.0.target().unzip();
+        (self.0.value(), target, horizon)
+    }
 }
 
 /// Health figures of the rewards, exported as `Monitor`.
@@ -47,6 +70,17 @@ impl PyMonitor {
     fn new(settings: &str) -> PyResult<Self> {
         let monitor = optim::RewardMonitor::new(read::<MonitorSettings>(settings)?.into());
         monitor.map(Self).map_err(|error| optim_error(&error))
+    }
+
+    /// The state to be saved: updates, and the trends of the sources.
+    fn state(&self) -> SavedTrends {
+        let optim::MonitorState { updates, trends } = self.0.state();
+        (updates, trends)
+    }
+
+    /// Takes up a saved state.
+    fn restore(&mut self, trends: SavedTrends) -> PyResult<()> {
+        self.0.restore(&monitor_state(trends)).map_err(|error| optim_error(&error))
     }
 
     /// Computes the figures of one batch; `parts` are the rewards of reward model, judge and rules.

@@ -186,8 +186,13 @@ impl PolicySettings {
         if let Some((stray, _)) =
             given.iter().find(|(field, value)| value.is_some() && !has.contains(field))
         {
+            let only = if has.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("only `{}`", has.join("`, `"))
+            };
             return Err(input_error(format!(
-                "the surrogate `{name}` has no setting `{stray}`, only {has:?}; leave it out"
+                "the surrogate `{name}` has no setting `{stray}`, {only}; leave it out"
             )));
         }
         // GSPO's ratio is per row, and the range of its paper a thousandth of that for tokens.

@@ -25,6 +25,8 @@ def test_the_optimizer_example_runs():
     exec(compile(BLOCKS[3], "README.md", "exec"), scope)
     assert scope["update"].loss == pytest.approx(0.0, abs=1e-7)
     assert scope["update"].advantages[:, 0].tolist() == [-1.0, 1.0, 0.0, 0.0]
+    exec(compile(BLOCKS[4], "README.md", "exec"), scope)
+    assert scope["improved"].dlogp.shape == (2, 8)
 
 
 def test_the_examples_in_docstrings_pass():

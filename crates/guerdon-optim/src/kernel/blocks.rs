@@ -16,6 +16,7 @@ use crate::error::OptimError;
 use crate::kernel::float::Float;
 use crate::kernel::lanes::{CHUNK, ChunkArray, load, store};
 use crate::kernel::rows::RowMask;
+use crate::kernel::threads::{Threads, threads};
 
 /// Slots in a block; a block of one row may be larger.
 const BLOCK: usize = 4096;
@@ -105,13 +106,17 @@ pub(crate) fn over_blocks<F: Float, S: Merge, const OUT: usize>(
     outs: [&mut [F]; OUT],
     work: impl Fn(Range<usize>, [&mut [F]; OUT]) -> S + Sync,
 ) -> S {
+    let found = if mask.slots() > PARALLEL { threads() } else { Threads::None };
     let tree = BlockTree {
         work,
         width: mask.width(),
         rows_per_block: (BLOCK / mask.width().max(1)).max(1),
-        threads: mask.slots() > PARALLEL && rayon::current_num_threads() > 1,
+        threads: !matches!(found, Threads::None),
     };
-    tree.walk(0..mask.rows(), outs)
+    match found {
+        Threads::Pool(pool) => pool.install(|| tree.walk(0..mask.rows(), outs)),
+        Threads::Global | Threads::None => tree.walk(0..mask.rows(), outs),
+    }
 }
 
 struct BlockTree<W> {

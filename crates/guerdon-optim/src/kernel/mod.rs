@@ -7,6 +7,7 @@
 //! | [`instructions`] | the vector instructions that the kernels run on |
 //! | `blocks`, `lanes` | blocks, spans and chunks; arrays of 64 numbers |
 //! | `scan` | first-order recursions |
+//! | `threads` | the threads that blocks are spread over, also after a fork |
 //! | `welford` | mean and variance without cancellation |
 
 pub(crate) mod blocks;
@@ -16,4 +17,5 @@ pub mod instructions;
 pub(crate) mod lanes;
 pub mod rows;
 pub(crate) mod scan;
+pub(crate) mod threads;
 pub(crate) mod welford;

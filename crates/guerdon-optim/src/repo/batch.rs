@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::config::{AdvantageMethod, RepoConfig};
+use super::Minibatch;
+use super::config::{AdvantageMethod, RepoConfig, needs};
 use crate::error::OptimError;
 use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
@@ -50,6 +51,12 @@ impl<'a, F: Float> RepoBatch<'a, F> {
         }
     }
 
+    /// A batch for [`Repo::estimate`](super::Repo::estimate), which needs no log-probs of the
+    /// current policy.
+    pub fn sampled(mask: RowMask<'a>, old_logp: &'a [F], rewards: &'a [F]) -> Self {
+        Self::new(mask, old_logp, old_logp, rewards)
+    }
+
     /// Sets the log-probs under the reference policy, `[B, T]`.
     #[must_use]
     pub fn with_reference(self, logp: &'a [F]) -> Self {
@@ -61,6 +68,13 @@ impl<'a, F: Float> RepoBatch<'a, F> {
     #[must_use]
     pub fn with_critic(self, values: &'a [F], old_values: &'a [F]) -> Self {
         Self { values: Some(values), old_values: Some(old_values), ..self }
+    }
+
+    /// Sets the critic's predictions when the tokens were sampled, `[B, T]`, for
+    /// [`Repo::estimate`](super::Repo::estimate).
+    #[must_use]
+    pub fn with_old_values(self, old_values: &'a [F]) -> Self {
+        Self { old_values: Some(old_values), ..self }
     }
 
     /// Sets the value of the state after each row's last token (`[B]`), 0 if the row ended by
@@ -96,8 +110,9 @@ impl<'a, F: Float> RepoBatch<'a, F> {
     }
 
     /// Sets the divisors of the whole batch, for a micro-batch or a rank. Whitening and group
-    /// statistics still cover this batch only; to compute them over the whole batch, call the
-    /// functions of the stages.
+    /// statistics still cover this batch only; to compute them over the whole batch, call
+    /// [`Repo::estimate`](super::Repo::estimate) with all of it, and then
+    /// [`Repo::improve`](super::Repo::improve) with each part.
     #[must_use]
     pub fn with_normaliser(self, normaliser: Normaliser) -> Self {
         Self { normaliser: Some(normaliser), ..self }
@@ -128,25 +143,40 @@ impl<'a, F: Float> RepoBatch<'a, F> {
         }
     }
 
-    /// Refuses a batch without an input that the method needs, or with a slice of the wrong length.
+    /// The batch as one minibatch, with these advantages; without the critic's targets.
+    pub(super) fn minibatch(&self, advantages: &'a [F]) -> Minibatch<'a, F> {
+        Minibatch {
+            reference: self.reference,
+            correction: self.correction,
+            entropy: self.entropy,
+            normaliser: self.normaliser,
+            ..Minibatch::new(self.mask, self.logp, self.old_logp, advantages)
+        }
+    }
+
+    /// Refuses a batch without an input that an update needs, or with a slice of the wrong length.
     pub(super) fn check(&self, config: &RepoConfig) -> Result<(), OptimError> {
+        self.mask.check("logp", self.logp.len())?;
+        for (what, slice) in
+            [("values", self.values), ("correction", self.correction), ("entropy", self.entropy)]
+        {
+            self.mask.check(what, slice.map_or(self.mask.slots(), <[F]>::len))?;
+        }
+        self.check_estimate(config)?;
+        config.check_terms(self.reference.is_some(), self.entropy.is_some())
+    }
+
+    /// Refuses a batch without an input that the advantages need, or with a slice of the wrong
+    /// length.
+    pub(super) fn check_estimate(&self, config: &RepoConfig) -> Result<(), OptimError> {
         self.mask.check_rows("rewards", self.rewards.len())?;
-        self.mask.check_all(&[("logp", self.logp.len()), ("old_logp", self.old_logp.len())])?;
-        let optional = [
-            ("ref_logp", self.reference),
-            ("values", self.values),
-            ("old_values", self.old_values),
-            ("correction", self.correction),
-            ("entropy", self.entropy),
-        ];
-        for (what, slice) in optional {
+        self.mask.check("old_logp", self.old_logp.len())?;
+        for (what, slice) in [("ref_logp", self.reference), ("old_values", self.old_values)] {
             self.mask.check(what, slice.map_or(self.mask.slots(), <[F]>::len))?;
         }
         let bootstrap = self.bootstrap.map_or(self.mask.rows(), <[F]>::len);
         self.mask.check_rows("bootstrap", bootstrap)?;
-        let needs = |present: bool, what, why| {
-            if present { Ok(()) } else { Err(OptimError::Missing { what, why }) }
-        };
+        self.parts.check(&self.mask)?;
         match config.advantage {
             AdvantageMethod::Gae(_) => {
                 needs(self.old_values.is_some(), "critic", "GAE estimates from values")?
@@ -163,13 +193,15 @@ impl<'a, F: Float> RepoBatch<'a, F> {
             }
             AdvantageMethod::ReinforcePlusPlus { .. } => {}
         }
-        if config.kl_loss.is_some() {
-            needs(self.reference.is_some(), "reference", "the loss has a KL term")?;
+        if let AdvantageMethod::Gdpo { weights, .. } = config.advantage {
+            let parts = [self.parts.rm, self.parts.judge, self.parts.rules];
+            let used = weights.iter().zip(parts).any(|(weight, part)| {
+                weight.abs() > 0.0 && (!part.is_empty() || self.mask.rows() == 0)
+            });
+            needs(used, "parts", "GDPO compares rm, judge and rules; give one that has a weight")?;
         }
-        if config.entropy_coefficient > 0.0 {
-            needs(self.entropy.is_some(), "entropy", "the loss has an entropy bonus")?;
-        }
-        Ok(())
+        let charge = "beta charges the KL to it; give it, or set beta to 0";
+        needs(self.reference.is_some() || !config.beta.charges(), "reference", charge)
     }
 
     /// Marks the rows without a reward or without tokens.

@@ -73,8 +73,8 @@ pub struct RepoConfig {
     pub whiten: Option<WhitenConfig>,
     /// The KL estimator of the charge in token rewards.
     pub kl: KlConfig,
-    /// The coefficient of the KL charge in token rewards. Without a reference policy in the batch
-    /// nothing is charged.
+    /// The coefficient of the KL charge in token rewards; above 0 it needs a reference policy. With
+    /// GDPO, which compares the parts and not the charged rewards, it must be 0: use `kl_loss`.
     pub beta: KlController,
     /// The policy's surrogate and the weight of a token.
     pub policy: PolicyConfig,
@@ -180,9 +180,37 @@ impl RepoConfig {
         if let Some(CriticConfig { coefficient, .. }) = self.critic {
             require(in_range(coefficient), "critic.coefficient", coefficient, range)?;
         }
-        if let Some(KlLossConfig { coefficient, .. }) = self.kl_loss {
+        if let Some(KlLossConfig { kl, coefficient }) = self.kl_loss {
             require(in_range(coefficient), "kl_loss.coefficient", coefficient, range)?;
+            kl.check()?;
         }
-        Ok(())
+        match &self.advantage {
+            AdvantageMethod::Gae(gae) => gae.check()?,
+            AdvantageMethod::Gdpo { .. } => {
+                let range = "0 with gdpo, which compares the parts and not the charged rewards; \
+                             use kl_loss";
+                require(!self.beta.charges(), "beta", self.beta.value(), range)?;
+            }
+            _ => {}
+        }
+        self.whiten.map_or(Ok(()), |whiten| whiten.check())?;
+        self.kl.check()?;
+        self.policy.surrogate.check()
     }
+
+    /// Refuses a batch without an input that the terms of the loss need.
+    pub(super) fn check_terms(&self, reference: bool, entropy: bool) -> Result<(), OptimError> {
+        needs(reference || self.kl_loss.is_none(), "reference", "the loss has a KL term")?;
+        let bonus = self.entropy_coefficient > 0.0;
+        needs(entropy || !bonus, "entropy", "the loss has an entropy bonus")
+    }
+}
+
+/// Refuses a batch without an input.
+pub(super) fn needs(
+    present: bool,
+    what: &'static str,
+    why: &'static str,
+) -> Result<(), OptimError> {
+    if present { Ok(()) } else { Err(OptimError::Missing { what, why }) }
 }

@@ -31,7 +31,11 @@ pub struct UpdateMetrics {
 impl UpdateMetrics {
     /// All figures with their names, as `stage/figure`, for a log. Undefined figures are left out.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        let Self { beta, kl, advantages, policy, kl_loss, entropy_bonus, value, monitors } = *self;
+        self.figures()
+    }
+
+    fn figures(self) -> impl Iterator<Item = (&'static str, f64)> {
+        let Self { beta, kl, advantages, policy, kl_loss, entropy_bonus, value, monitors } = self;
         let MonitorReport { rm, judge, rules, .. } = monitors;
         let part = |names: [&'static str; 5], part: SourceReport| {
             let [scored, mean, variance, flat, drift] = names;
@@ -101,4 +105,56 @@ impl UpdateMetrics {
             ))
             .filter_map(|(name, figure)| figure.map(|figure| (name, figure)))
     }
+}
+
+/// The reports of the stages that run once a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct EstimateMetrics {
+    /// The coefficient of the KL charge in this batch's token rewards.
+    pub beta: f64,
+    /// The charged KL to the reference policy; 0 without a reference.
+    pub kl: KlReport,
+    /// The advantages before whitening.
+    pub advantages: Moments,
+    /// Health figures of the rewards.
+    pub monitors: MonitorReport,
+}
+
+impl EstimateMetrics {
+    /// All figures under the names of [`UpdateMetrics::named`].
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let Self { beta, kl, advantages, monitors } = *self;
+        let all = UpdateMetrics { beta, kl, advantages, monitors, ..UpdateMetrics::default() };
+        all.figures().filter(|(name, _)| !of_loss(name))
+    }
+}
+
+/// The reports of the losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct LossMetrics {
+    /// The policy loss.
+    pub policy: PolicyReport,
+    /// The KL term of the loss, including its coefficient.
+    pub kl_loss: f64,
+    /// The entropy bonus subtracted from the loss, including its coefficient.
+    pub entropy_bonus: f64,
+    /// The value loss, without its coefficient; all 0 without a critic.
+    pub value: ValueReport,
+}
+
+impl LossMetrics {
+    /// All figures under the names of [`UpdateMetrics::named`].
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let Self { policy, kl_loss, entropy_bonus, value } = *self;
+        let all =
+            UpdateMetrics { policy, kl_loss, entropy_bonus, value, ..UpdateMetrics::default() };
+        all.figures().filter(|(name, _)| of_loss(name))
+    }
+}
+
+/// True for the figures of the losses.
+fn of_loss(name: &str) -> bool {
+    name == "kl/loss" || name.starts_with("policy/") || name.starts_with("value/")
 }

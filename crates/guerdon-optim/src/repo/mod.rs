@@ -18,34 +18,53 @@
 //! # Ok::<(), guerdon_optim::OptimError>(())
 //! ```
 
+//! [`Repo::step`] does everything for one batch. A loop with several passes over a batch, or with
+//! minibatches, estimates once and improves many times:
+//!
+//! ```
+//! use guerdon_optim::{Minibatch, Repo, RepoBatch, RepoConfig, RowMask};
+//!
+//! let (lens, old_logp, values) = ([2, 3], [-1.0_f32; 6], [0.2_f32; 6]);
+//! let mask = RowMask::lens(&lens, 3)?;
+//! let mut repo = Repo::new(RepoConfig::paper())?;
+//! let batch = RepoBatch::sampled(mask, &old_logp, &[1.0, 0.5])
+//!     .with_reference(&old_logp)
+//!     .with_old_values(&values);
+//! let estimate = repo.estimate(&batch)?;
+//! for _epoch in 0..4 {
+//!     let logp = old_logp; // the network's log-probs now
+//!     let minibatch = Minibatch::new(estimate.mask(mask)?, &logp, &old_logp, &estimate.advantages)
+//!         .with_critic(&values, &values, &estimate.returns);
+//!     let improvement = repo.improve(&minibatch)?;
+//!     assert_eq!(improvement.dlogp.len(), 6);
+//! }
+//! # Ok::<(), guerdon_optim::OptimError>(())
+//! ```
+
 mod batch;
 mod config;
+mod estimate;
+mod improve;
 mod metrics;
+mod state;
 #[cfg(test)]
 mod tests;
 
 pub use batch::RepoBatch;
 pub use config::{AdvantageMethod, CriticConfig, KlLossConfig, RepoConfig};
-pub use metrics::UpdateMetrics;
+pub use estimate::Estimate;
+pub use improve::{Improvement, Minibatch};
+pub use metrics::{EstimateMetrics, LossMetrics, UpdateMetrics};
+pub use state::RepoState;
 
-use crate::advantage::gae::{GaeBatch, gae};
-use crate::advantage::gdpo::{RewardPart, gdpo};
-use crate::advantage::group::{advantages_with, spread};
-use crate::advantage::opo::opo;
-use crate::advantage::returns::{remax, returns_to_go};
-use crate::advantage::whiten::{Moments, moment_sums, whiten_with};
+use crate::advantage::whiten::{Moments, whiten_with};
 use crate::error::OptimError;
-use crate::kernel::blocks::{Merge, over_blocks};
+use crate::kernel::blocks::over_blocks;
 use crate::kernel::float::Float;
-use crate::kernel::rows::RowMask;
-use crate::kernel::welford::Welford;
 use crate::loss::aggregate::Normaliser;
-use crate::loss::kl::{KlBatch, kl_penalty};
 use crate::loss::policy::{PolicyBatch, PolicySums, policy_sums};
-use crate::loss::value::{ValueBatch, ValueSums, value_sums};
 use crate::monitors::RewardMonitor;
 use crate::reward::kl_control::KlController;
-use crate::reward::token_rewards::{self, KlRewardConfig, TokenRewardSums};
 
 /// The optimizer: a configuration, state kept between updates (the KL coefficient and trends), and
 /// buffers that updates reuse. With a critic, a second update of the same shape allocates nothing.
@@ -178,8 +197,9 @@ impl<F: Float> Repo<F> {
         let mut metrics =
             UpdateMetrics { beta: self.beta.value(), advantages, ..UpdateMetrics::default() };
         (metrics.kl, metrics.policy) = (first.kl_charge.report(), policy.report());
-        metrics.kl_loss = self.add_kl_loss(batch)?;
-        metrics.entropy_bonus = self.add_entropy_bonus(batch)?;
+        let terms = whole.minibatch(&[]);
+        metrics.kl_loss = self.add_kl_loss(&terms)?;
+        metrics.entropy_bonus = self.add_entropy_bonus(&terms)?;
         metrics.value = first.value.report();
         metrics.monitors = self.monitor.watch(&mask, batch.rewards, &batch.parts, batch.groups)?;
         self.beta.update(metrics.kl.row_mean, mask.rows() - metrics.kl.unplaced);
@@ -187,58 +207,6 @@ impl<F: Float> Repo<F> {
         let critic =
             self.config.critic.map_or(0.0, |critic| critic.coefficient * metrics.value.loss);
         Ok((metrics.policy.loss + metrics.kl_loss - metrics.entropy_bonus + critic, metrics))
-    }
-
-    /// Computes token rewards, advantages and returns, the critic's loss, and the moments of the
-    /// advantages.
-    fn first_pass(&mut self, batch: &RepoBatch<'_, F>) -> Result<FirstPassSums, OptimError> {
-        let Self { config, buffers: StepBuffers { advantages, returns, dvalue, .. }, .. } = self;
-        let charge = KlRewardConfig { kl: config.kl, beta: self.beta.value() };
-        let charge = |part: &RepoBatch<'_, F>, out: &mut [F]| {
-            // Without a reference, the KL and its charge are 0.
-            let kl =
-                KlBatch::new(part.mask, part.old_logp, part.reference.unwrap_or(part.old_logp));
-            token_rewards::token_reward_sums(&charge, &kl, part.rewards, out)
-        };
-        // Methods without a critic need the whole batch at once.
-        let whole_batch = match config.advantage {
-            AdvantageMethod::Gae(_) => None,
-            _ => {
-                // The buffer of the critic's gradient holds the token rewards until the gradient is
-                // written.
-                let kl_charge = charge(batch, dvalue)?;
-                advantages_without_critic(&config.advantage, batch, dvalue, advantages)?;
-                returns.copy_from_slice(advantages);
-                Some(kl_charge)
-            }
-        };
-        over_blocks(
-            &batch.mask,
-            [advantages, returns, dvalue],
-            |rows, [advantages, returns, dvalue]| {
-                let part = batch.part(rows.clone());
-                let mut pass = || {
-                    let mut kl_charge = TokenRewardSums::default();
-                    if let AdvantageMethod::Gae(config) = &config.advantage {
-                        kl_charge = charge(&part, dvalue)?;
-                        let mut batch =
-                            GaeBatch::new(part.mask, dvalue, part.old_values.unwrap_or_default());
-                        if let Some(bootstrap) = part.bootstrap {
-                            batch = batch.with_bootstrap(bootstrap);
-                        }
-                        gae(config, &batch, advantages, returns)?;
-                    }
-                    let value = critic_loss(config.critic, &part, returns, dvalue)?;
-                    Ok(FirstPassSums {
-                        kl_charge,
-                        value,
-                        advantages: moment_sums(&part.mask, advantages)?,
-                    })
-                };
-                pass().map_err(|error: OptimError| error.offset_rows(rows.start))
-            },
-        )
-        .map(|first| FirstPassSums { kl_charge: whole_batch.unwrap_or(first.kl_charge), ..first })
     }
 
     /// Whitens the advantages, if configured, and computes the policy loss and its gradient.
@@ -265,138 +233,4 @@ impl<F: Float> Repo<F> {
                 .map_err(|error| error.offset_rows(rows.start))
         })
     }
-
-    /// Adds the gradient of the KL term to `dlogp` and returns the term; 0 if there is none.
-    fn add_kl_loss(&mut self, batch: &RepoBatch<'_, F>) -> Result<f64, OptimError> {
-        let (Some(config), Some(reference)) = (self.config.kl_loss, batch.reference) else {
-            return Ok(0.0);
-        };
-        let StepBuffers { kl, kl_slope, dlogp, .. } = &mut self.buffers;
-        let kl_batch =
-            KlBatch::new(batch.mask, batch.logp, reference).with_old_logp(batch.old_logp);
-        kl_penalty(&config.kl, &kl_batch, kl, kl_slope)?;
-        let weigher = self.config.policy.aggregation.weigher(&batch.mask, batch.normaliser)?;
-        let mut loss = 0.0;
-        for row in 0..batch.mask.rows() {
-            let weight = config.coefficient * weigher.weight(batch.mask.count(row));
-            let scale = F::from_f64(weight);
-            for slot in batch.mask.spans(row).flatten() {
-                loss += weight * kl[slot].to_f64();
-                dlogp[slot] += scale * kl_slope[slot];
-            }
-        }
-        Ok(loss)
-    }
-
-    /// Writes the gradient of the entropy bonus and returns the bonus: the weighted entropy times
-    /// its coefficient, or 0 if there is no coefficient.
-    fn add_entropy_bonus(&mut self, batch: &RepoBatch<'_, F>) -> Result<f64, OptimError> {
-        let (true, Some(entropy)) = (self.config.entropy_coefficient > 0.0, batch.entropy) else {
-            // The gradient's buffer holds zeros, because it is written only with a coefficient.
-            return Ok(0.0);
-        };
-        let dentropy = &mut self.buffers.dentropy;
-        dentropy.fill(F::ZERO);
-        let weigher = self.config.policy.aggregation.weigher(&batch.mask, batch.normaliser)?;
-        let mut bonus = 0.0;
-        for row in 0..batch.mask.rows() {
-            let weight = self.config.entropy_coefficient * weigher.weight(batch.mask.count(row));
-            for slot in batch.mask.spans(row).flatten() {
-                bonus += weight * entropy[slot].to_f64();
-                dentropy[slot] = F::from_f64(-weight);
-            }
-        }
-        if bonus.is_finite() {
-            Ok(bonus)
-        } else {
-            Err(batch.mask.non_finite_error("entropy bonus", &[("entropy", entropy)]))
-        }
-    }
-}
-
-/// Sums of the first pass.
-struct FirstPassSums {
-    kl_charge: TokenRewardSums,
-    value: ValueSums,
-    advantages: Welford,
-}
-
-impl Merge for FirstPassSums {
-    fn merge(self, later: Self) -> Self {
-        Self {
-            kl_charge: self.kl_charge.merge(later.kl_charge),
-            value: self.value.merge(later.value),
-            advantages: self.advantages.merge(later.advantages),
-        }
-    }
-}
-
-/// Computes advantages without a critic, from the token rewards of the whole batch.
-fn advantages_without_critic<F: Float>(
-    method: &AdvantageMethod,
-    batch: &RepoBatch<'_, F>,
-    token_rewards: &[F],
-    advantages: &mut [F],
-) -> Result<(), OptimError> {
-    let mask = batch.mask;
-    let groups = batch.groups.unwrap_or_default();
-    let per_row = match method {
-        AdvantageMethod::Gae(_) => return Ok(()),
-        AdvantageMethod::ReinforcePlusPlus { gamma } => {
-            return returns_to_go(*gamma, &mask, token_rewards, advantages);
-        }
-        AdvantageMethod::ReMax => {
-            return remax(&mask, token_rewards, batch.baselines.unwrap_or_default(), advantages);
-        }
-        AdvantageMethod::Group(config) => {
-            advantages_with(config, &row_sums(&mask, token_rewards), groups)?
-        }
-        AdvantageMethod::Opo => {
-            let lens: Vec<usize> = (0..mask.rows()).map(|row| mask.count(row)).collect();
-            opo(&row_sums(&mask, token_rewards), &lens, groups)?
-        }
-        AdvantageMethod::Gdpo { group, weights } => {
-            let scored = |part: &[F]| -> Vec<Option<f64>> {
-                let finite =
-                    |row: usize| part.get(row).filter(|x| !x.is_nan() && mask.last(row).is_some());
-                (0..mask.rows()).map(|row| finite(row).map(|x| x.to_f64())).collect()
-            };
-            let columns = [batch.parts.rm, batch.parts.judge, batch.parts.rules].map(scored);
-            let parts: Vec<RewardPart<'_>> = std::iter::zip(weights, &columns)
-                .map(|(&weight, rewards)| RewardPart { weight, rewards })
-                .collect();
-            gdpo(group, &parts, groups)?
-        }
-    };
-    spread(&mask, &per_row, advantages)
-}
-
-/// Computes the critic's loss and its gradient, both 0 without a critic.
-fn critic_loss<F: Float>(
-    critic: Option<CriticConfig>,
-    batch: &RepoBatch<'_, F>,
-    returns: &[F],
-    dvalue: &mut [F],
-) -> Result<ValueSums, OptimError> {
-    let (Some(critic), Some(values), Some(old)) = (critic, batch.values, batch.old_values) else {
-        dvalue.fill(F::ZERO);
-        return Ok(ValueSums::default());
-    };
-    let mut value_batch = ValueBatch::new(batch.mask, values, old, returns);
-    if let Some(normaliser) = batch.normaliser {
-        value_batch = value_batch.with_normaliser(normaliser);
-    }
-    let sums = value_sums(&critic.loss, &value_batch, dvalue)?;
-    if (critic.coefficient - 1.0).abs() > 0.0 {
-        let coefficient = F::from_f64(critic.coefficient);
-        dvalue.iter_mut().for_each(|slope| *slope = *slope * coefficient);
-    }
-    Ok(sums)
-}
-
-/// One reward per rollout: the sum of its token rewards, including the KL charge; `None` for a row
-/// without tokens.
-fn row_sums<F: Float>(mask: &RowMask<'_>, token_rewards: &[F]) -> Vec<Option<f64>> {
-    let sum = |row: usize| mask.spans(row).flatten().map(|slot| token_rewards[slot].to_f64()).sum();
-    (0..mask.rows()).map(|row| mask.last(row).map(|_| sum(row))).collect()
 }

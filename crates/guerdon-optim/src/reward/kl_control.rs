@@ -63,6 +63,24 @@ impl KlController {
         self.value
     }
 
+    /// The target KL in nats and the horizon in rollouts, if the coefficient is adapted.
+    pub fn target(&self) -> Option<(f64, f64)> {
+        self.target.map(|target| (target.kl, target.horizon))
+    }
+
+    /// This controller with another current coefficient, 0 or more, for a resumed run.
+    ///
+    /// # Errors
+    /// [`OptimError::Config`] for a negative or non-finite beta.
+    pub fn at(&self, beta: f64) -> Result<Self, OptimError> {
+        Ok(Self { target: self.target, ..Self::fixed(beta)? })
+    }
+
+    /// True if a batch can be charged, now or after an update.
+    pub(crate) fn charges(&self) -> bool {
+        self.value > 0.0 || self.target.is_some()
+    }
+
     /// Adapts the coefficient after a batch of `rollouts` with mean KL `kl`: `beta *= 1 + clip(kl /
     /// target - 1, -0.2, 0.2) * rollouts / horizon`, but not below 0. A KL that is not finite
     /// changes nothing.

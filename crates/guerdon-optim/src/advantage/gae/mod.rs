@@ -50,7 +50,7 @@ impl Default for GaeConfig {
 }
 
 impl GaeConfig {
-    fn check(&self) -> Result<(), OptimError> {
+    pub(crate) fn check(&self) -> Result<(), OptimError> {
         let share = "within 0..=1";
         require((0.0..=1.0).contains(&self.gamma), "gamma", self.gamma, share)?;
         match self.lambda {

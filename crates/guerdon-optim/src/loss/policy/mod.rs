@@ -81,7 +81,7 @@ impl Default for Surrogate {
 }
 
 impl Surrogate {
-    fn check(&self) -> Result<(), OptimError> {
+    pub(crate) fn check(&self) -> Result<(), OptimError> {
         let positive =
             |field, x: f64| require(x > 0.0 && x.is_finite(), field, x, "finite and above 0");
         match *self {

@@ -8,7 +8,7 @@ array([-0.5,  0.5,  0. ,  nan], dtype=float32)
 
 | module | contents |
 |---|---|
-| `repo` | `Repo(config).step(batch)`: one update, from rewards to gradients |
+| `repo` | `Repo(config).step(batch)`: one update; `estimate` and `improve`: its halves |
 | `advantages` | GAE; GRPO, Dr. GRPO, RLOO and relatives; OPO, GDPO, REINFORCE++, ReMax |
 | `rewards` | token rewards with a KL charge, KL estimators, whitening, combined rewards |
 | `losses` | PPO, GSPO, GMPO, CISPO, SAPO, DRO, REINFORCE; the value loss; weights of tokens |
@@ -24,8 +24,7 @@ A `mask` marks the slots that are tokens of the policy: flags `[B, T]`, or one l
 `None` without padding. The contents of other slots, even NaN, are ignored.
 
 Invalid inputs raise `guerdon.errors.OptimError`, whose message names the argument, the position and the
-remedy. Large batches are spread over the machine's cores by threads that do not survive a fork: spawn
-worker processes, or call this package in one process only.
+remedy. Large batches are spread over the machine's cores by threads; a forked child starts its own.
 
 The caller's framework pushes a gradient through the network: the scalar
 `(dlogp * logp).sum() + (dvalue * values).sum()`, with `dlogp` and `dvalue` held constant, has exactly
@@ -62,7 +61,16 @@ from guerdon.optim.losses import (
     ppo_loss,
     value_loss,
 )
-from guerdon.optim.repo import Batch, Config, Repo, Update
+from guerdon.optim.repo import (
+    Batch,
+    Config,
+    Estimate,
+    Improvement,
+    Minibatch,
+    Repo,
+    RepoState,
+    Update,
+)
 from guerdon.optim.rewards import (
     Moments,
     TokenRewards,
@@ -75,20 +83,25 @@ from guerdon.optim.rewards import (
     veto,
     whiten,
 )
-from guerdon.optim.watching import KlController, Monitor
+from guerdon.optim.watching import KlController, Monitor, MonitorState
 
 __all__ = [
     "Batch",
     "Config",
+    "Estimate",
     "ImportanceWeights",
+    "Improvement",
     "KlController",
+    "Minibatch",
     "Moments",
     "Monitor",
+    "MonitorState",
     "Normaliser",
     "OptimError",
     "PolicyLoss",
     "Rejection",
     "Repo",
+    "RepoState",
     "TokenRewards",
     "Update",
     "ValueLoss",

@@ -60,9 +60,9 @@ def token_advantages(
 ) -> Array:
     """Copies `group_advantages` to every token, `[B, T]`; 0 in padding and for rollouts without a reward.
 
-    `mask` is flags `[B, T]`.
+    `mask` is flags `[B, T]`. A rollout without tokens counts as not scored: it is not a sibling.
     """
-    return spread(group_advantages(rewards, groups, estimator=estimator, eps=eps), mask)
+    return _guerdon.token_advantages(settings(estimator=estimator, eps=eps), mask, rewards, numbered(groups))
 
 
 def spread(advantages: ArrayLike, mask: ArrayLike) -> Array:

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any, TypedDict
+
 from numpy.typing import ArrayLike
 
 from guerdon import _guerdon
 from guerdon._guerdon import KlController
+from guerdon.errors import OptimError
 from guerdon.optim._inputs import Groups, numbered, settings
 
-__all__ = ["KlController", "Monitor"]
+__all__ = ["KlController", "Monitor", "MonitorState"]
+
+
+class MonitorState(TypedDict):
+    """The state of a monitor between updates."""
+
+    updates: int
+    trends: list[list[float] | None]
+    """The short-term and the long-term mean of reward model, judge and rules; `None` before its first
+    reward."""
+
+
+def trends_of(state: MonitorState) -> tuple[int, list[tuple[float, float] | None]]:
+    """Reads a saved state."""
+    try:
+        trends = [None if trend is None else (float(trend[0]), float(trend[1])) for trend in state["trends"]]
+        updates = int(state["updates"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise OptimError(f"no state of a monitor: {error!r}; pass what state_dict() returned") from error
+    if len(trends) != 3 or updates < 0:
+        raise OptimError(f"no state of a monitor: {state!r}; pass what state_dict() returned")
+    return updates, trends
 
 
 class Monitor:
@@ -22,11 +46,27 @@ class Monitor:
         - `dead_zone`: the distance from 0 within which a reward model's score leaves judge and rules
           without effect
         """
-        self._shown = f"Monitor(bound={bound!r}, dead_zone={dead_zone!r})"
-        self._native = _guerdon.Monitor(settings(bound=bound, dead_zone=dead_zone))
+        self._thresholds = {"bound": bound, "dead_zone": dead_zone}
+        self._native = _guerdon.Monitor(settings(**self._thresholds))
 
     def __repr__(self) -> str:
-        return self._shown
+        return "Monitor(bound={bound!r}, dead_zone={dead_zone!r})".format(**self._thresholds)
+
+    def state_dict(self) -> MonitorState:
+        """Returns the state that is kept over updates, as plain numbers that JSON can hold."""
+        updates, trends = self._native.state()
+        return {"updates": updates, "trends": [None if trend is None else list(trend) for trend in trends]}
+
+    def load_state_dict(self, state: MonitorState) -> None:
+        """Takes up a state of `state_dict`, also after a round through JSON."""
+        self._native.restore(trends_of(state))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"thresholds": self._thresholds, "state": self.state_dict()}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        self.__init__(**saved["thresholds"])  # type: ignore[misc]
+        self.load_state_dict(saved["state"])
 
     def watch(
         self,

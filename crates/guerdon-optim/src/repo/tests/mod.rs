@@ -1,5 +1,7 @@
 //! A whole update against its stages, and its guarantees.
 
+mod two_steps;
+
 use proptest::prelude::{ProptestConfig, prop, proptest};
 
 use super::{AdvantageMethod, CriticConfig, KlLossConfig, Repo, RepoBatch, RepoConfig};
@@ -160,7 +162,7 @@ fn agrees_with_its_stages(mask: RowMask<'_>, inputs: &Inputs) {
     assert_close(&[update.loss], &[policy.loss + value.loss], 1e-15);
 }
 
-fn every_method() -> Vec<RepoConfig> {
+pub(super) fn every_method() -> Vec<RepoConfig> {
     let with = |advantage| RepoConfig { advantage, ..RepoConfig::reinforce_plus_plus_baseline() };
     let mut configs = vec![
         RepoConfig::paper(),
@@ -207,9 +209,11 @@ fn every_method_learns_nothing_from_a_rollout_that_was_not_scored() {
 fn every_method_accepts_a_batch_in_which_nothing_was_scored() {
     let mut inputs = Inputs::new();
     inputs.rewards = vec![f64::NAN; ROWS];
+    let none = [f64::NAN; ROWS];
+    let parts = SourceRewards { rm: &none, judge: &none, rules: &none };
     for config in every_method() {
         let mut repo = Repo::new(config).unwrap();
-        let update = repo.step(&inputs.batch()).unwrap();
+        let update = repo.step(&inputs.batch().with_parts(parts)).unwrap();
         assert_close(&[update.loss, update.metrics.monitors.abstained], &[0.0, 1.0], 0.0);
         assert_close(update.dlogp, &[0.0; SLOTS], 0.0);
     }
@@ -234,7 +238,17 @@ fn a_missing_input_is_reported_by_name() {
     assert_eq!(missing(RepoConfig::grpo(), &bare.with_groups(&inputs.groups)), "reference");
     let with_entropy = RepoConfig { entropy_coefficient: 0.1, ..RepoConfig::paper() };
     let batch = bare.with_critic(&inputs.values, &inputs.old_values);
-    assert_eq!(missing(with_entropy, &batch), "entropy");
+    assert_eq!(missing(RepoConfig::paper(), &batch), "reference");
+    assert_eq!(missing(with_entropy, &batch.with_reference(&inputs.reference)), "entropy");
+    let gdpo = |weights| RepoConfig {
+        advantage: AdvantageMethod::Gdpo { group: GroupConfig::default(), weights },
+        ..RepoConfig::dapo()
+    };
+    let grouped = bare.with_groups(&inputs.groups);
+    assert_eq!(missing(gdpo([1.0; 3]), &grouped), "parts");
+    let rules = SourceRewards { rules: &inputs.rewards, ..SourceRewards::default() };
+    assert_eq!(missing(gdpo([1.0, 1.0, 0.0]), &grouped.with_parts(rules)), "parts");
+    assert!(Repo::new(gdpo([1.0; 3])).unwrap().step(&grouped.with_parts(rules)).is_ok());
 }
 
 #[test]
