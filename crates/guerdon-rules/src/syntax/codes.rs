@@ -70,6 +70,8 @@ pub(crate) enum PackCode {
     Contradicting,
     /// A language is unknown, or a fact has a name that expressions cannot use.
     UselessName,
+    /// A rule about tool calls does not say which turns it reads.
+    CallsOfOneTurn,
 }
 
 impl From<PackCode> for Code {
@@ -108,6 +110,7 @@ impl From<PackCode> for Code {
             Pack::NoFacts => Self::warning("R114"),
             Pack::Contradicting => Self::warning("R115"),
             Pack::UselessName => Self::warning("R116"),
+            Pack::CallsOfOneTurn => Self::warning("R117"),
         }
     }
 }

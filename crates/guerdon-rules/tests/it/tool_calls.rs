@@ -138,3 +138,35 @@ proptest! {
         prop_assert_eq!(detail(&least, &calls).is_some(), count > min);
     }
 }
+
+/// Returns whether a rule is reported because it does not say which turns it reads.
+fn is_unselected(rule: &str) -> bool {
+    let text = format!("pack: p\nrules:\n  - {{ id: a, points: -1, {rule} }}\n");
+    let (_, report) = RulePacks::check(&[SourceText::new("p.yaml", text)])
+        .unwrap_or_else(|report| panic!("{report}"));
+    report.diagnostics().iter().any(|one| one.code == "R117")
+}
+
+#[test]
+fn a_rule_about_calls_that_does_not_name_its_turns_is_reported() {
+    let tests = [
+        ("match: { tool_call: { name: book } }", true),
+        ("match: { tool_call: {}, count: 2 }", true),
+        ("match: { any: [{ any_of: [booked] }, { tool_call: { name: book } }] }", true),
+        ("match: { all: [{ any_of: [booked] }, { not: { tool_call: { name: book } } }] }", true),
+        ("check: { tool_calls: { max: 3 } }", true),
+        ("check: { tool_calls: { declared: true } }", true),
+        ("check: { json_schema: { of: arguments, schema: { type: object } } }", true),
+        ("check: { json_schema: { schema: { type: object } } }", false),
+        ("match: { any_of: [booked] }", false),
+    ];
+    for (test, reads_calls) in tests {
+        for on in ["", "on: { role: assistant }, "] {
+            assert_eq!(is_unselected(&format!("{on}{test}")), reads_calls, "{on}{test}");
+        }
+        for turn in ["current", "previous", "any", "dialogue"] {
+            let on = format!("on: {{ turn: {turn} }}, ");
+            assert!(!is_unselected(&format!("{on}{test}")), "{on}{test}");
+        }
+    }
+}

@@ -13,6 +13,22 @@ use crate::syntax::yaml::{WithSpan, Yaml};
 use crate::text::normalise::fold;
 
 impl Reader<'_> {
+    /// Reports a rule about tool calls that does not say which turns it reads. An agent calls tools
+    /// in turns before the reply that is scored, so the default, the scored turn, has no call.
+    pub(super) fn unselected_calls(&mut self, fields: MappingFields<'_>, at: &Range<usize>) {
+        let on = fields.get("on");
+        let span = on.map_or_else(|| at.clone(), |node| node.span.clone());
+        if on.is_none_or(|node| entry(node, "turn").is_none()) {
+            let message = "a rule about tool calls without `on: { turn: ... }`";
+            let finding = Finding::new(PackCode::CallsOfOneTurn, span, message);
+            self.push(
+                finding
+                    .label("it reads the calls of the scored turn only, not those of turns before")
+                    .help("write `on: { turn: dialogue }`, or `on: { turn: current }` if that is meant"),
+            );
+        }
+    }
+
     fn contradiction(&mut self, span: &Range<usize>, message: String, label: &str, help: String) {
         let finding = Finding::new(PackCode::Contradicting, span.clone(), message);
         self.push(finding.label(label).help(help));

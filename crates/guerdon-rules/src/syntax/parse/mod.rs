@@ -1,26 +1,24 @@
 //! Turns a YAML tree into a [`Pack`] and checks keys, types and ranges. Checks that need a regex
 //! engine or another pack follow in `engine/compile/`.
 
+mod conditions;
 mod contradictions;
+mod examples;
 mod head;
 pub(crate) mod predicate;
 pub(crate) mod tools;
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use guerdon_text::{Finding, nearest};
-use guerdon_types::{Context, Message, Role, ToolCall};
+use guerdon_types::Role;
 use serde_json::Value as Json;
 
 use crate::syntax::codes::PackCode;
-use crate::syntax::facts::{FactLookup, FactType};
 use crate::syntax::fields::{MAX_EXPANDED, MappingFields, Reader};
 use crate::syntax::files::PackFilesRef;
 use crate::syntax::imports::{self, Importer};
-use crate::syntax::pack::{
-    Condition, Date, MessageSelector, Pack, Rule, RuleExample, TurnSelector,
-};
+use crate::syntax::pack::{Date, MessageSelector, Pack, Predicate, Rule, TurnSelector};
 use crate::syntax::yaml::{self, WithSpan, Yaml};
 
 pub(crate) const PACK_KEYS: &[&str] = &[
@@ -216,6 +214,7 @@ impl Reader<'_> {
     }
 
     fn rule(&mut self, node: &WithSpan<Yaml>) -> Option<Rule> {
+        let found = self.findings.len();
         let fields = self.fields(node, "a rule", RULE_KEYS)?;
         let id = self.need(fields, "id", "the rule", &node.span).and_then(|node| self.id(node));
         let at = id.as_ref().map_or_else(|| node.span.clone(), |id| id.span.clone());
@@ -256,6 +255,9 @@ impl Reader<'_> {
         }
         let (hits, misses) =
             fields.get("examples").map(|node| self.examples(node)).unwrap_or_default();
+        if self.findings.len() == found && test.as_ref().is_some_and(Predicate::reads_calls) {
+            self.unselected_calls(fields, &at);
+        }
         Some(Rule {
             id: id?,
             about: fields
@@ -340,236 +342,6 @@ impl Reader<'_> {
         let turn =
             fields.get("turn").map_or(Some(ASSISTANT.turn), |node| self.choice(node, &TURNS));
         Some(MessageSelector { role: role?, turn: turn? })
-    }
-
-    fn when(&mut self, node: &WithSpan<Yaml>) -> Vec<Condition> {
-        let Yaml::Map(entries) = &node.value else {
-            self.wrong::<()>(node, "`when` is a mapping of context values");
-            return Vec::new();
-        };
-        entries.iter().filter_map(|(key, value)| self.condition(key, value)).collect()
-    }
-
-    fn condition(&mut self, key: &WithSpan<String>, value: &WithSpan<Yaml>) -> Option<Condition> {
-        let path = key
-            .value
-            .strip_prefix("context.")
-            .filter(|path| path.split('.').all(|part| !part.is_empty()));
-        let Some(path) = path else {
-            let message = format!("`{}` is not a context value", key.value);
-            if let ("context", Yaml::Map(entries)) = (key.value.as_str(), &value.value) {
-                let first = entries.first().map_or("KEY", |(key, _)| key.value.as_str());
-                let finding = Finding::new(PackCode::BadValue, key.span.clone(), message);
-                let help = format!("write the path as one key: `context.{first}: value`");
-                self.push(finding.help(help));
-                return None;
-            }
-            let name = key.value.strip_prefix("context").unwrap_or(&key.value);
-            let name = name.trim_start_matches(['.', ' ']);
-            let path = format!("context.{}", if name.is_empty() { "KEY" } else { name });
-            let finding = Finding::new(PackCode::BadValue, key.span.clone(), message)
-                .help(format!("write `{path}`"));
-            self.push(finding.fix(key.span.clone(), path));
-            return None;
-        };
-        self.known_fact(path, &key.span, "context.");
-        let values = match &value.value {
-            Yaml::List(items) => items.iter().filter_map(|item| self.scalar(item)).collect(),
-            _ => vec![self.scalar(value)?],
-        };
-        if values.is_empty() {
-            self.bad(
-                &value.span,
-                "no value is allowed, so the rule can never hit",
-                "list the values",
-            );
-            return None;
-        }
-        self.possible_values(path, value);
-        Some(Condition { path: path.split('.').map(str::to_owned).collect(), values })
-    }
-
-    pub(super) fn scalar(&mut self, node: &WithSpan<Yaml>) -> Option<Json> {
-        match &node.value {
-            Yaml::Text(text) => Some(Json::from(text.as_str())),
-            Yaml::Number(value) => Some(Json::from(*value)),
-            Yaml::Bool(value) => Some(Json::from(*value)),
-            Yaml::Map(_) => {
-                let message = "expected text, a number, true or false";
-                let finding = Finding::new(PackCode::WrongType, node.span.clone(), message);
-                self.push(
-                    finding
-                        .label("this is a mapping")
-                        .help("name a value within a mapping by its path: `context.a.b: value`"),
-                );
-                None
-            }
-            _ => self.wrong(node, "expected text, a number, true or false"),
-        }
-    }
-
-    /// Reports a path of the context that the pack does not declare. `prefix` stands before the
-    /// path in the text.
-    pub(super) fn known_fact(&mut self, path: &str, span: &Range<usize>, prefix: &str) {
-        let Some(facts) = self.declared.known_facts() else { return };
-        if !matches!(facts.get(path), FactLookup::Unknown) {
-            return;
-        }
-        let message = format!("the pack declares no fact `{path}`");
-        let finding = Finding::new(PackCode::UnknownFact, span.clone(), message);
-        let finding = finding.help(facts.help(path));
-        let near = facts.nearest(path).map(|near| format!("{prefix}{near}"));
-        self.push(match near {
-            Some(near) if span.len() == prefix.len() + path.len() => {
-                finding.fix(span.clone(), near)
-            }
-            _ => finding,
-        });
-    }
-
-    /// Reports the values of a condition that a declared fact cannot have.
-    fn possible_values(&mut self, path: &str, value: &WithSpan<Yaml>) {
-        let items = match &value.value {
-            Yaml::List(items) => items.as_slice(),
-            _ => std::slice::from_ref(value),
-        };
-        for item in items {
-            self.possible_value(path, item);
-        }
-    }
-
-    /// Reports a value that a declared fact cannot have.
-    fn possible_value(&mut self, path: &str, node: &WithSpan<Yaml>) {
-        let Some(facts) = self.declared.known_facts() else { return };
-        let FactLookup::Declared(kind) = facts.get(path) else { return };
-        if kind.has(&json(&node.value)) {
-            return;
-        }
-        let kind = kind.clone();
-        let message = format!("`{path}` is {}", kind.described());
-        let finding = Finding::new(PackCode::UnknownFact, node.span.clone(), message)
-            .label(format!("this is {}", node.value.kind()))
-            .help("write such a value, or change the type under `facts:`");
-        self.push(match (&kind, &node.value) {
-            (FactType::OneOf(values), Yaml::Text(text)) => {
-                finding.nearest(text, values.iter().map(String::as_str))
-            }
-            _ => finding,
-        });
-    }
-
-    /// Reports the facts of an example that the pack does not declare, or declares otherwise.
-    fn example_facts(&mut self, node: &WithSpan<Yaml>, prefix: &str) {
-        let Yaml::Map(entries) = &node.value else { return };
-        for (key, value) in entries {
-            let path = format!("{prefix}{}", key.value);
-            let is_group = self
-                .declared
-                .facts
-                .as_ref()
-                .is_some_and(|facts| matches!(facts.get(&path), FactLookup::Group));
-            if is_group && matches!(value.value, Yaml::Map(_)) {
-                self.example_facts(value, &format!("{path}."));
-            } else {
-                self.known_fact(&path, &key.span, "");
-                self.possible_value(&path, value);
-            }
-        }
-    }
-
-    fn examples(&mut self, node: &WithSpan<Yaml>) -> (Vec<RuleExample>, Vec<RuleExample>) {
-        let Some(fields) = self.fields(node, "`examples`", EXAMPLES_KEYS) else {
-            return (Vec::new(), Vec::new());
-        };
-        let mut read = |key: &str| {
-            let nodes = fields.get(key).map_or(&[][..], |node| self.list(node));
-            nodes.iter().filter_map(|node| self.example(node)).collect()
-        };
-        (read("hits"), read("misses"))
-    }
-
-    fn example(&mut self, node: &WithSpan<Yaml>) -> Option<RuleExample> {
-        let span = node.span.clone();
-        if !matches!(node.value, Yaml::Map(_)) {
-            let text = self.text(node)?;
-            return Some(RuleExample {
-                span,
-                text,
-                context: Context::new(),
-                before: Vec::new(),
-                tool_calls: Vec::new(),
-                tools: Vec::new(),
-                is_sound: true,
-            });
-        }
-        if let Yaml::Map(entries) = &node.value
-            && let [(key, _)] = entries.as_slice()
-            && !EXAMPLE_KEYS.contains(&key.value.as_str())
-            && nearest(&key.value, EXAMPLE_KEYS.iter().copied()).is_none()
-        {
-            let message = "a text with a colon is read as a mapping";
-            let finding = Finding::new(PackCode::WrongType, key.span.clone(), message);
-            self.push(finding.help("quote a text that contains `: `, or write `text:` before it"));
-            return None;
-        }
-        let fields = self.fields(node, "an example", EXAMPLE_KEYS)?;
-        // A turn that only calls tools has no text.
-        let (place, text) = match (fields.get("text"), fields.get("tool_calls")) {
-            (None, Some(calls)) => (calls.span.clone(), String::new()),
-            _ => {
-                let node = self.need(fields, "text", "the example", &span)?;
-                (node.span.clone(), self.text(node)?)
-            }
-        };
-        let found = self.findings.len();
-        let context =
-            fields.get("context").map_or_else(Context::new, |node| match json(&node.value) {
-                Json::Object(map) => {
-                    self.example_facts(node, "");
-                    map
-                }
-                _ => self.wrong(node, "`context` is a mapping").unwrap_or_default(),
-            });
-        let is_sound = self.findings.len() == found;
-        let before = fields.get("before").map_or(&[][..], |node| self.list(node));
-        let before = before.iter().filter_map(|node| self.message(node, &span)).collect();
-        let tool_calls = fields.get("tool_calls").map_or_else(Vec::new, |node| self.calls(node));
-        let tools = match fields.get("tools").map(|node| tools::json_of(&node.value)) {
-            Some(Json::Array(tools)) => tools,
-            _ => Vec::new(),
-        };
-        let span = place;
-        Some(RuleExample { span, text, context, before, tool_calls, tools, is_sound })
-    }
-
-    /// Reads the tool calls of an example.
-    fn calls(&mut self, node: &WithSpan<Yaml>) -> Vec<ToolCall> {
-        self.list(node).iter().filter_map(|node| self.call(node)).collect()
-    }
-
-    fn call(&mut self, node: &WithSpan<Yaml>) -> Option<ToolCall> {
-        let fields = self.fields(node, "a tool call", CALL_KEYS)?;
-        let name = self.need(fields, "name", "the tool call", &node.span)?;
-        let name = self.text(name)?;
-        // A text stands for itself, so that an example can have arguments that are not JSON.
-        let arguments = match fields.get("arguments").map(|node| &node.value) {
-            Some(Yaml::Text(text)) => text.clone(),
-            Some(value) => tools::json_of(value).to_string(),
-            None => String::new(),
-        };
-        Some(ToolCall { id: None, name, arguments })
-    }
-
-    fn message(&mut self, node: &WithSpan<Yaml>, at: &Range<usize>) -> Option<Message> {
-        let fields = self.fields(node, "a message", MESSAGE_KEYS)?;
-        let role =
-            self.need(fields, "role", "the message", at).and_then(|node| self.choice(node, &ROLES));
-        let tool_calls = fields.get("tool_calls").map_or_else(Vec::new, |node| self.calls(node));
-        let content = match fields.get("content") {
-            None if !tool_calls.is_empty() => Some(String::new()),
-            _ => self.need(fields, "content", "the message", at).and_then(|node| self.text(node)),
-        };
-        Some(Message { tool_calls, ..Message::new(role?, content?) })
     }
 }
 
