@@ -29,9 +29,10 @@ pub struct RemoteRmConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     /// The chat template with which a dialogue becomes the text that the model reads: `chatml`,
-    /// `llama3`, `plain`, or a Jinja template. Needed for `sglang`, `tei`, `infinity`, `openrlhf`
-    /// and `open_inference`. vLLM's `classify` and `pooling` get messages without it, and render them
-    /// with the model's own template. `vllm_score` and `tei_rerank` render the prompt with it.
+    /// `llama3`, `plain`, or a Jinja template. Needed for `sglang`, `tei`, `openrlhf` and
+    /// `open_inference`, and for `infinity` with `output`. vLLM's `classify` and `pooling` get
+    /// messages without it, and render them with the model's own template. `vllm_score` and
+    /// `tei_rerank` render the prompt with it; `infinity` sends a prompt and a reply without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// The value of `bos_token` in the template.
@@ -107,7 +108,7 @@ pub enum RmProtocol {
     Tei,
     /// text-embeddings-inference, `POST /rerank`: replies to one prompt.
     TeiRerank,
-    /// Infinity, `POST /classify`.
+    /// Infinity, `POST /rerank`; with `output`, `POST /classify`.
     Infinity,
     /// OpenRLHF, `POST /get_reward`.
     Openrlhf,

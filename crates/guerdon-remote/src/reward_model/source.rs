@@ -48,7 +48,8 @@ impl RemoteRmSource {
     ) -> Result<Self, RemoteError> {
         let limits = CallLimits::of_reward_model(&config)?;
         let template = Self::template(&config)?;
-        let path = protocol::path(config.protocol, config.model.as_deref())?;
+        let path =
+            protocol::path(config.protocol, config.model.as_deref(), config.output.is_some())?;
         let settings = ServiceSettings {
             limits: &limits,
             path: Some(&path),
@@ -69,6 +70,11 @@ impl RemoteRmSource {
         });
         let wire = RmWire {
             protocol: config.protocol,
+            form: protocol::form(
+                config.protocol,
+                config.template.is_some(),
+                config.output.is_some(),
+            ),
             template,
             model: config.model,
             output: OutputIndex(config.output),
@@ -91,7 +97,7 @@ impl RemoteRmSource {
 
     /// The template of the configuration, or `plain` for the prompts of a protocol that has pairs.
     fn template(config: &RemoteRmConfig) -> Result<Option<RmTemplate>, RemoteError> {
-        let default = match protocol::form(config.protocol, false) {
+        let default = match protocol::form(config.protocol, false, config.output.is_some()) {
             protocol::Form::Texts { .. } if config.template.is_none() => {
                 let protocol = config.protocol.as_str();
                 return Err(RemoteError::Value {

@@ -13,6 +13,7 @@ use crate::config::{OutputIndex, RmProtocol};
 #[derive(Debug)]
 pub(super) struct RmWire {
     pub(super) protocol: RmProtocol,
+    pub(super) form: Form,
     pub(super) template: Option<RmTemplate>,
     pub(super) model: Option<String>,
     pub(super) output: OutputIndex,
@@ -22,10 +23,6 @@ pub(super) struct RmWire {
 }
 
 impl RmWire {
-    fn form(&self) -> Form {
-        protocol::form(self.protocol, self.template.is_some())
-    }
-
     fn rendered(&self, messages: &[Message], opens_reply: bool) -> Result<String, Silence> {
         let Some(template) = &self.template else {
             return Err(Silence::new(AbstainWhy::Internal, "there is no template"));
@@ -39,7 +36,7 @@ impl RmWire {
 
 impl Wire for RmWire {
     fn most_turns(&self) -> usize {
-        self.form().most_turns(self.batch)
+        self.form.most_turns(self.batch)
     }
 
     fn turn(
@@ -52,7 +49,7 @@ impl Wire for RmWire {
         let Some((reply, before)) = asked.and_then(<[_]>::split_last) else {
             return Err(Silence::new(AbstainWhy::Internal, "the turn does not exist"));
         };
-        match self.form() {
+        match self.form {
             Form::Dialogues => Ok(AskedTurn::of(dialogue, message)),
             Form::Messages => Ok(AskedTurn::text(protocol::messages(rollout, message))),
             Form::Texts { .. } => {
@@ -70,11 +67,11 @@ impl Wire for RmWire {
     }
 
     fn request(&self, turns: &[AskedTurn]) -> Vec<u8> {
-        protocol::request(self.protocol, self.form(), self.model.as_deref(), turns)
+        protocol::request(self.protocol, self.form, self.model.as_deref(), turns)
     }
 
     fn reply(&self, body: &[u8], turns: usize) -> Result<BatchReply, String> {
-        let raw = protocol::reply(self.protocol, body, turns)?;
+        let raw = protocol::reply(self.protocol, self.form, body, turns)?;
         let answers = raw.into_iter().map(|raw| self.answer(raw)).collect();
         Ok(BatchReply { version: Some(Arc::clone(&self.version)), answers })
     }

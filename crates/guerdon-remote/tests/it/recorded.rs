@@ -10,11 +10,22 @@ use tokio_util::task::TaskTracker;
 
 use crate::server::{FunctionServer, abstention, value};
 
+/// The origin of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Origin {
+    /// A server answered the request. `scripts/reward_servers.py` records it.
+    Server,
+    /// It was written from the server's documentation or source. No server of it was run.
+    Documentation,
+}
+
 /// A recorded exchange.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Recorded {
-    /// The page that documents it.
+    origin: Origin,
+    /// The version of the server that answered, or the page that documents the exchange.
     source: String,
     protocol: RmProtocol,
     #[serde(default)]
@@ -36,8 +47,9 @@ struct Recorded {
     why: Option<String>,
 }
 
-const RECORDED: [&str; 14] = [
+const RECORDED: [&str; 17] = [
     include_str!("recorded/vllm_classify.json"),
+    include_str!("recorded/vllm_classify_text.json"),
     include_str!("recorded/vllm_classify_messages.json"),
     include_str!("recorded/vllm_pooling.json"),
     include_str!("recorded/vllm_score.json"),
@@ -45,6 +57,8 @@ const RECORDED: [&str; 14] = [
     include_str!("recorded/tei.json"),
     include_str!("recorded/tei_rerank.json"),
     include_str!("recorded/infinity.json"),
+    include_str!("recorded/infinity_text.json"),
+    include_str!("recorded/infinity_classify.json"),
     include_str!("recorded/openrlhf.json"),
     include_str!("recorded/open_inference.json"),
     include_str!("recorded/nemo_gym.json"),
@@ -156,6 +170,18 @@ async fn the_raw_output_is_calibrated_as_that_of_a_local_model() {
     assert_eq!((part.score.get(), part.raw), (0.5, 3.5));
 }
 
+/// The protocols with an exchange that a server answered. The others are as documented.
+#[test]
+fn infinity_and_vllm_were_recorded() {
+    let mut answered: Vec<&str> = recorded()
+        .filter(|one| one.origin == Origin::Server)
+        .map(|one| one.protocol.as_str())
+        .collect();
+    answered.sort_unstable();
+    answered.dedup();
+    assert_eq!(answered, ["infinity", "vllm_classify", "vllm_pooling", "vllm_score"]);
+}
+
 #[test]
 fn a_configuration_that_cannot_work_is_refused_with_a_fix() {
     let built = |config| {
@@ -173,6 +199,9 @@ fn a_configuration_that_cannot_work_is_refused_with_a_fix() {
         built(RemoteRmConfig { url: None, ..plain.clone() }).unwrap_err().contains("no address")
     );
     assert!(built(RemoteRmConfig { batch: 0, ..plain }).unwrap_err().contains("`batch` is 0"));
+    let classifier =
+        RemoteRmConfig { output: Some(1), ..RemoteRmConfig::new("http://h", RmProtocol::Infinity) };
+    assert!(built(classifier).unwrap_err().contains("`template` is missing"));
     let nameless = RemoteRmConfig {
         template: Some("plain".to_owned()),
         ..RemoteRmConfig::new("http://h", RmProtocol::OpenInference)

@@ -53,9 +53,11 @@ impl Form {
     }
 }
 
-/// The form of `protocol`, with or without a template.
-pub(super) const fn form(protocol: RmProtocol, has_template: bool) -> Form {
+/// The form of `protocol`, with or without a template and an index of the output.
+pub(super) const fn form(protocol: RmProtocol, has_template: bool, has_output: bool) -> Form {
     match protocol {
+        RmProtocol::Infinity if !has_output && !has_template => Form::Replies,
+        RmProtocol::Infinity if !has_output => Form::Texts { most: 1 },
         RmProtocol::Guerdon => Form::Dialogues,
         RmProtocol::NemoGym => Form::Response,
         RmProtocol::VllmClassify | RmProtocol::VllmPooling if !has_template => Form::Messages,
@@ -70,8 +72,13 @@ pub(super) const fn form(protocol: RmProtocol, has_template: bool) -> Form {
 ///
 /// # Errors
 /// The path names the model, and none is set.
-pub(super) fn path(protocol: RmProtocol, model: Option<&str>) -> Result<String, RemoteError> {
+pub(super) fn path(
+    protocol: RmProtocol,
+    model: Option<&str>,
+    has_output: bool,
+) -> Result<String, RemoteError> {
     Ok(match protocol {
+        RmProtocol::Infinity if !has_output => "/rerank",
         RmProtocol::VllmClassify | RmProtocol::Sglang | RmProtocol::Infinity => "/classify",
         RmProtocol::VllmPooling => "/pooling",
         // vLLM serves it under `/v1/score`, too. There a guerdon has its own protocol.
@@ -117,7 +124,10 @@ pub(super) fn request(
         RmProtocol::Sglang => sglang::request(model, turns),
         RmProtocol::Tei => tei::predict(turns),
         RmProtocol::TeiRerank => tei::rerank(turns),
-        RmProtocol::Infinity => infinity::request(model, turns),
+        RmProtocol::Infinity if form == (Form::Texts { most: usize::MAX }) => {
+            infinity::classify(model, turns)
+        }
+        RmProtocol::Infinity => infinity::rerank(model, turns),
         RmProtocol::Openrlhf => openrlhf::request(turns),
         RmProtocol::OpenInference => open_inference::request(turns),
         RmProtocol::NemoGym => {
@@ -131,7 +141,12 @@ pub(super) fn request(
 ///
 /// # Errors
 /// The fault of a body that is not of the protocol.
-pub(super) fn reply(protocol: RmProtocol, body: &[u8], turns: usize) -> Result<Vec<Raw>, String> {
+pub(super) fn reply(
+    protocol: RmProtocol,
+    form: Form,
+    body: &[u8],
+    turns: usize,
+) -> Result<Vec<Raw>, String> {
     match protocol {
         RmProtocol::VllmClassify => vllm::read_classify(body),
         RmProtocol::VllmPooling => vllm::read_pooling(body),
@@ -139,7 +154,10 @@ pub(super) fn reply(protocol: RmProtocol, body: &[u8], turns: usize) -> Result<V
         RmProtocol::Sglang => sglang::read(body),
         RmProtocol::Tei => tei::read_predict(body),
         RmProtocol::TeiRerank => tei::read_rerank(body, turns),
-        RmProtocol::Infinity => infinity::read(body),
+        RmProtocol::Infinity if form == (Form::Texts { most: usize::MAX }) => {
+            infinity::read_classify(body)
+        }
+        RmProtocol::Infinity => infinity::read_rerank(body),
         RmProtocol::Openrlhf => openrlhf::read(body),
         RmProtocol::OpenInference => open_inference::read(body, turns),
         RmProtocol::NemoGym => nemo_gym::read(body),
