@@ -179,7 +179,7 @@ impl ClientBuilder {
             http,
             base,
             profile: self.profile,
-            expect: expect.map(|digest| Expectation { digest }),
+            expect: expect.map(Expectation::new),
             timeout: self.timeout,
             chunk: self.chunk,
             slots: Arc::new(Semaphore::new(self.concurrency)),

@@ -84,7 +84,7 @@ impl Client {
         expect: Option<ConfigDigest>,
         deadline: &Deadline,
     ) -> Result<LineReader, Error> {
-        let expect = expect.map(|digest| Expectation { digest });
+        let expect = expect.map(Expectation::new);
         let body = self.body(request, chunk, expect)?;
         let call = Call::post(&self.base, &SCORE, body).lines();
         // Released when the reply begins, so that a loop that scores while it reads a stream cannot

@@ -68,9 +68,22 @@ pub struct ScoreRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
-    /// The digest of the profile, as in `versions.digest` of a reply and in `GET /v1/info`. Changes
-    /// of `fusion` and `sources` in the request do not change it.
+    /// The digest of the request's profile, as in `versions.digest` of a reply and in
+    /// `GET /v1/info`. Changes of `fusion` and `sources` in the request do not change it.
     pub digest: ConfigDigest,
+    /// The digests of further profiles that rollouts name, as in `profiles` of a reply. A profile
+    /// that is not listed may have any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
+    pub profiles: BTreeMap<ProfileName, ConfigDigest>,
+}
+
+impl Expectation {
+    /// Expects `digest` for the request's profile.
+    #[must_use]
+    pub const fn new(digest: ConfigDigest) -> Self {
+        Self { digest, profiles: BTreeMap::new() }
+    }
 }
 
 /// The advantages to compute from the rewards.

@@ -7,11 +7,13 @@
 //! | `faults.rs` | configurations that do not load, with the whole error |
 //! | `profiles.rs` | a profile for each rollout of a request |
 //! | `remote.rs` | a function behind HTTP |
+//! | `stages.rs` | `screen`, `hero` and `gdpo` |
 
 mod ensembles;
 mod faults;
 mod profiles;
 mod remote;
+mod stages;
 
 use guerdon_tests::Server;
 use serde_json::{Value, json};

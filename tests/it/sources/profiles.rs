@@ -1,6 +1,7 @@
 //! A profile for each rollout of a request.
 
 use guerdon_tests::Server;
+use guerdon_types::ConfigDigest;
 use serde_json::{Value, json};
 
 const PROFILES: &str = r#"
@@ -138,5 +139,44 @@ async fn streamed_reply_has_the_versions_of_every_profile() {
     let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(summary["versions"]["profile"], "kind");
     assert_eq!(summary["profiles"]["cheap"]["profile"], "cheap");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_expects_the_digest_of_every_profile_of_its_rollouts() {
+    let server = start().await;
+    let info = server.get("/v1/info").await.json();
+    let digest = |profile: &str| info["profiles"][profile]["versions"]["digest"].clone();
+    let other = json!(ConfigDigest::of("another configuration"));
+    let ask = |own: &Value, profiles: Value, names: [&str; 2]| {
+        json!({
+            "rollouts": names.map(|name| rollout(Some(name), "a", "480 .")),
+            "expect": { "digest": own, "profiles": profiles },
+        })
+    };
+    let (kind, cheap) = (digest("kind"), digest("cheap"));
+    for (own, profiles, names, pointer) in [
+        (&kind, json!({}), ["kind", "cheap"], None),
+        (&kind, json!({ "cheap": cheap, "kind": kind }), ["kind", "cheap"], None),
+        // Without a profile of its own, the request's is that of its first rollout.
+        (&cheap, json!({ "kind": kind }), ["cheap", "kind"], None),
+        (&kind, json!({}), ["cheap", "kind"], Some("/expect/digest")),
+        (&kind, json!({ "cheap": other }), ["kind", "cheap"], Some("/expect/profiles/cheap")),
+        (&kind, json!({ "cheap": kind }), ["kind", "kind"], Some("/expect/profiles/cheap")),
+    ] {
+        let body = ask(own, profiles, names);
+        let reply = server.post("/v1/score", &body).await;
+        assert_eq!(
+            reply.status,
+            if pointer.is_some() { 409 } else { 200 },
+            "{body}: {}",
+            reply.text
+        );
+        assert_eq!(reply.json()["pointer"].as_str(), pointer, "{body}");
+    }
+    let unknown =
+        server.post("/v1/score", &ask(&kind, json!({ "chaep": kind }), ["kind"; 2])).await;
+    assert_eq!(unknown.json()["code"], "unknown_profile", "{}", unknown.text);
+    assert_eq!(unknown.json()["pointer"], "/expect/profiles/chaep");
     server.stop().await;
 }

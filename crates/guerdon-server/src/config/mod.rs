@@ -172,12 +172,12 @@ impl Default for JudgingConfig {
 
 /// The function from the model's raw output to the score that enters the fusion. Defaults of `mean`
 /// and `std` come from the model's manifest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum CalibrationConfig {
-    /// `score = raw`.
-    #[default]
-    Raw,
+    /// `score = raw`. It is an empty table, because serde ignores further keys of a variant without
+    /// any.
+    Raw {},
     /// `score = raw - mean`.
     Centred {
         /// The mean raw score of a reference set. Default: the manifest's.
@@ -192,6 +192,12 @@ pub enum CalibrationConfig {
     },
 }
 
+impl Default for CalibrationConfig {
+    fn default() -> Self {
+        Self::Raw {}
+    }
+}
+
 impl CalibrationConfig {
     /// Completes the calibration with `measured`, the manifest's `(mean, std)`.
     ///
@@ -202,7 +208,7 @@ impl CalibrationConfig {
             |own: Option<Finite>, measured: Option<Finite>, key| own.or(measured).ok_or(key);
         let mean = |own| stated(own, measured.map(|(mean, _)| mean), "calibration.mean");
         Ok(match self {
-            Self::Raw => Calibration::Raw,
+            Self::Raw {} => Calibration::Raw,
             Self::Centred { mean: own } => Calibration::Centred { mean: mean(own)? },
             Self::Standardised { mean: own, std } => Calibration::Standardised {
                 mean: mean(own)?,
@@ -234,5 +240,19 @@ mod tests {
         let resolved = config.resolve(Some((Finite::ZERO, Finite::from(2)))).unwrap();
         assert_eq!(resolved, Calibration::Standardised { mean: Finite::ONE, std: Finite::from(2) });
         assert_eq!(config.resolve(None), Err("calibration.std"));
+    }
+
+    #[test]
+    fn a_key_that_a_calibration_does_not_have_is_refused() {
+        let read = |text: &str| toml::from_str::<CalibrationConfig>(text);
+        assert_eq!(read("kind = \"raw\"").unwrap(), CalibrationConfig::default());
+        for wrong in [
+            "kind = \"raw\"\nmean = 1",
+            "kind = \"raw\"\nstd = 1",
+            "kind = \"centred\"\nstd = 1",
+            "kind = \"standardised\"\nmeen = 1",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::engine::group_report::GroupReport;
 use crate::engine::request_profiles::{ProfileInUse, RequestProfiles};
 use crate::engine::results::{PendingResults, RequestInHand, RolloutAnswer};
 use crate::engine::scored_rollout::ScoredRollout;
-use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::{Snapshot, check_digest};
 use crate::observe::metrics::Metrics;
 
 /// Rollouts per task: few enough to spread the rules over the cores.
@@ -116,13 +116,14 @@ impl Batch {
         request.check_count(limits.max_rollouts)?;
         let IncomingRequest { mut entries, settings: request } = request;
         request.check()?;
-        if let Some(expected) = &request.expect {
-            let profile = context.snapshot.profile(request.profile.as_ref())?;
-            profile.check_digest(&expected.digest)?;
-        }
         let bytes = weight(&entries);
         let open = |name: Option<&ProfileName>| context.profile(&request, bytes, name);
         let profiles = RequestProfiles::open(request.profile.as_ref(), &mut entries, open)?;
+        if let Some(expected) = &request.expect {
+            let ProfileInUse { scorer, name, .. } = profiles.first();
+            check_digest(name, scorer.digest(), &expected.digest, "/expect/digest")?;
+            context.snapshot.check_listed(expected)?;
+        }
         let profile = |index| (profiles.number(index), &profiles.of(index).scorer);
         let groups = request
             .advantages

@@ -21,13 +21,14 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use guerdon_queue::WorkThreads;
-use guerdon_types::{Expectation, IncomingRequest, Info, Invalid, ScoreRequest};
+use guerdon_types::{IncomingRequest, Info, Invalid, ProfileName, ScoreRequest};
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigSource};
 use crate::engine::batch::{Asker, Batch, BatchContext};
 use crate::engine::candidate::{Candidate, Draw, Serving};
+use crate::engine::request_profiles::own_name;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::sources::Loader;
 use crate::engine::work_pools::WorkPools;
@@ -160,9 +161,13 @@ impl Engine {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let drawn = serving.draw(group, number);
         let Draw { scores, compared } = match &request.settings.expect {
-            Some(Expectation { digest }) => serving.preferring(drawn, |snapshot| {
-                let profile = snapshot.profile(request.settings.profile.as_ref());
-                profile.is_ok_and(|profile| profile.scorer.digest() == digest)
+            Some(expected) => serving.preferring(drawn, |snapshot| {
+                let is_known = |name: &ProfileName| snapshot.profiles.contains_key(name.as_str());
+                let requested = request.settings.profile.as_ref();
+                let own = own_name(requested, &request.entries, is_known);
+                let profile = snapshot.profile(own.as_ref());
+                profile.is_ok_and(|profile| profile.check_digest(&expected.digest).is_ok())
+                    && snapshot.check_listed(expected).is_ok()
             }),
             None => drawn,
         };

@@ -62,16 +62,25 @@ impl RequestProfiles {
         entries: &mut [RolloutEntry],
         mut open: impl FnMut(Option<&ProfileName>) -> Result<ProfileInUse, Invalid>,
     ) -> Result<Self, Invalid> {
-        let first = match requested {
-            Some(name) => open(Some(name))?,
+        let mut known: HashMap<ProfileName, Result<usize, Invalid>> = HashMap::new();
+        let mut first = None;
+        if requested.is_none() {
             // A rollout that names an unknown profile has the error, not the request.
-            None => match names_of_all(entries).iter().find_map(|name| open(Some(name)).ok()) {
-                Some(opened) => opened,
-                None => open(None)?,
-            },
+            for name in names_of_all(entries) {
+                match open(Some(&name)) {
+                    Ok(opened) => {
+                        first = Some(opened);
+                        break;
+                    }
+                    Err(invalid) => known.insert(name, Err(invalid)),
+                };
+            }
+        }
+        let first = match first {
+            Some(first) => first,
+            None => open(requested)?,
         };
         let mut profiles = Self { first, others: Vec::new(), numbers: Vec::new() };
-        let mut known: HashMap<ProfileName, Result<usize, Invalid>> = HashMap::new();
         for index in 0..entries.len() {
             let Some(entry) = entries.get_mut(index) else { continue };
             let Ok(rollout) = &entry.rollout else { continue };
@@ -150,6 +159,17 @@ impl RequestProfiles {
     pub(crate) fn settles_groups(&self) -> bool {
         self.all().any(|profile| profile.scorer.settles_groups())
     }
+}
+
+/// The name of the profile that is a request's own: the requested one, or the first known one that a
+/// rollout names, if all name one.
+pub(crate) fn own_name(
+    requested: Option<&ProfileName>,
+    entries: &[RolloutEntry],
+    is_known: impl Fn(&ProfileName) -> bool,
+) -> Option<ProfileName> {
+    let named = || names_of_all(entries).into_iter().find(is_known);
+    requested.cloned().or_else(named)
 }
 
 /// The distinct profiles of the rollouts in their order, if every rollout that can be scored names

@@ -10,7 +10,7 @@ use guerdon_judge::{JudgeSource, JudgeStatus};
 use guerdon_model::Model;
 use guerdon_rules::RulePacks;
 use guerdon_types::{
-    ConfigDigest, Invalid, ProblemCode, ProfileInfo, ProfileName, SourceId, SourceInfo,
+    ConfigDigest, Expectation, Invalid, ProblemCode, ProfileInfo, ProfileName, SourceId, SourceInfo,
 };
 
 use crate::config::{Config, JudgingConfig};
@@ -71,19 +71,30 @@ impl Profile {
     /// # Errors
     /// [`Invalid`] with the code `conflict` and both digests.
     pub(crate) fn check_digest(&self, expected: &ConfigDigest) -> Result<(), Invalid> {
-        let digest = self.scorer.digest();
-        if digest == expected {
-            return Ok(());
-        }
-        let detail = format!(
-            "profile `{}` has the digest {digest}, and the request expects {expected}",
-            self.name
-        );
-        Err(Invalid::new(ProblemCode::Conflict, "/expect/digest", detail).hint(
-            "give every server the same configuration, rule packs, prompts and model, or expect \
-             the digest in `versions.digest` of /v1/info",
-        ))
+        check_digest(self.name.as_str(), self.scorer.digest(), expected, "/expect/digest")
     }
+}
+
+/// Checks that a profile has the digest that a request expects. `pointer` is the place of the
+/// expectation.
+///
+/// # Errors
+/// [`Invalid`] with the code `conflict` and both digests.
+pub(crate) fn check_digest(
+    profile: &str,
+    digest: &ConfigDigest,
+    expected: &ConfigDigest,
+    pointer: &str,
+) -> Result<(), Invalid> {
+    if digest == expected {
+        return Ok(());
+    }
+    let detail =
+        format!("profile `{profile}` has the digest {digest}, and the request expects {expected}");
+    Err(Invalid::new(ProblemCode::Conflict, pointer, detail).hint(
+        "give every server the same configuration, rule packs, prompts and model, or expect the \
+         digest in `versions.digest` of /v1/info",
+    ))
 }
 
 impl Snapshot {
@@ -115,6 +126,23 @@ impl Snapshot {
             Invalid::new(ProblemCode::UnknownProfile, "/profile", detail)
                 .hint("name one of these, or leave `profile` out")
         })
+    }
+
+    /// Checks that the profiles that `expected` lists by name have its digests.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the code `conflict`, or `unknown_profile`.
+    pub(crate) fn check_listed(&self, expected: &Expectation) -> Result<(), Invalid> {
+        for (name, wanted) in &expected.profiles {
+            let pointer =
+                format!("/expect/profiles/{}", name.as_str().replace('~', "~0").replace('/', "~1"));
+            let profile = self.profile(Some(name)).map_err(|mut invalid| {
+                invalid.pointer.clone_from(&pointer);
+                invalid
+            })?;
+            check_digest(name.as_str(), profile.scorer.digest(), wanted, &pointer)?;
+        }
+        Ok(())
     }
 
     /// Every judge, by the name of its profile, or `profile/source` for a source that is not called

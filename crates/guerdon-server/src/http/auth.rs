@@ -54,6 +54,13 @@ impl Auth {
             if token.env.is_some() && token.file.is_some() {
                 return Err(SecretError::TwoPlaces { what });
             }
+            if token.scopes.is_empty() {
+                return Err(SecretError::NoScopes { what });
+            }
+            let of_name = |(_, known): &(String, KnownToken)| known.name == token.name;
+            if let Some(first) = tokens.iter().position(of_name) {
+                return Err(SecretError::SameName { first: first + 1, second: what });
+            }
             let place =
                 SecretPlace { what: &what, env: token.env.as_deref(), file: token.file.as_deref() };
             let secret = resolve_in(files, place, root, environment)?
@@ -223,14 +230,17 @@ mod tests {
 
     #[test]
     fn unsafe_tokens_are_configuration_errors_that_do_not_show_them() {
-        let two_places = TokenConfig { file: Some("b".into()), ..token("two", "A", &[]) };
+        let any = &[Scope::Score];
+        let two_places = TokenConfig { file: Some("b".into()), ..token("two", "A", any) };
         for (tokens, parts) in [
-            (vec![token("short", "SHORT", &[])], ["`short` (entry 1", "16 bytes"]),
+            (vec![token("short", "SHORT", any)], ["`short` (entry 1", "16 bytes"]),
             (vec![two_places], ["`two` (entry 1", "`env` and `file`"]),
             (
-                vec![token("a", "A", &[]), token("b", "B", &[]), token("c", "SAME", &[])],
+                vec![token("a", "A", any), token("b", "B", any), token("c", "SAME", any)],
                 ["`a` (entry 1", "`c` (entry 3"],
             ),
+            (vec![token("a", "A", any), token("a", "B", any)], ["`a` (entry 2", "entry 1"]),
+            (vec![token("a", "A", any), token("none", "B", &[])], ["`none` (entry 2", "scopes"]),
         ] {
             let error = load(tokens).unwrap_err();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");

@@ -37,7 +37,7 @@ pub(crate) fn apply(
     let Some(digest) = expected.clone()? else { return Ok(false) };
     match &request.settings.expect {
         None => {
-            request.settings.expect = Some(Expectation { digest });
+            request.settings.expect = Some(Expectation::new(digest));
             Ok(true)
         }
         Some(own) if own.digest == digest => Ok(false),
@@ -83,7 +83,7 @@ mod tests {
         let (a, b) = (ConfigDigest::of("a"), ConfigDigest::of("b"));
         let mut request = IncomingRequest::default();
         assert_eq!(apply(&Ok(Some(a.clone())), &mut request), Ok(true));
-        assert_eq!(request.settings.expect, Some(Expectation { digest: a.clone() }));
+        assert_eq!(request.settings.expect, Some(Expectation::new(a.clone())));
         assert_eq!(apply(&Ok(Some(a)), &mut request), Ok(false));
         let invalid = apply(&Ok(Some(b)), &mut request).unwrap_err();
         assert_eq!(invalid.pointer, "/expect/digest");

@@ -54,6 +54,24 @@ pub enum SecretError {
         /// The owner of the secret.
         what: String,
     },
+    /// A token without a permission.
+    #[error(
+        "{what}: `scopes` is empty, so the token opens nothing\n  help: list what it may do, such as scopes = [\"score\"], or remove the token"
+    )]
+    NoScopes {
+        /// The token.
+        what: String,
+    },
+    /// Two tokens with one name.
+    #[error(
+        "{second}: the name is also that of entry {first}\n  help: give each token a name of its own; the log and the limits tell callers apart by it"
+    )]
+    SameName {
+        /// The place of the first token, from 1.
+        first: usize,
+        /// The second token.
+        second: String,
+    },
     /// Two owners of one secret.
     #[error(
         "{second}: the secret is the same as that of {first}\n  help: give each token a secret of its own, or remove one of them"

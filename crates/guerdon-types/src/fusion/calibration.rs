@@ -10,7 +10,7 @@ use crate::Finite;
 /// constant.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case", tag = "kind", from = "WrittenCalibration")]
 pub enum Calibration {
     /// `score = raw`.
     #[default]
@@ -29,6 +29,26 @@ pub enum Calibration {
     },
 }
 
+/// A calibration as it is written. serde ignores further keys of a variant without any, so `raw` is
+/// an empty table here.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+enum WrittenCalibration {
+    Raw {},
+    Centred { mean: Finite },
+    Standardised { mean: Finite, std: Finite },
+}
+
+impl From<WrittenCalibration> for Calibration {
+    fn from(written: WrittenCalibration) -> Self {
+        match written {
+            WrittenCalibration::Raw {} => Self::Raw,
+            WrittenCalibration::Centred { mean } => Self::Centred { mean },
+            WrittenCalibration::Standardised { mean, std } => Self::Standardised { mean, std },
+        }
+    }
+}
+
 impl Calibration {
     /// Checks that `std` is positive.
     ///
@@ -41,6 +61,29 @@ impl Calibration {
                 Err(InvalidFusion::new("calibration.std", detail))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_a_kind_does_not_have_is_refused() {
+        let keys = ["mean", "std", "meen"];
+        for (kind, own) in [("raw", 0), ("centred", 1), ("standardised", 2)] {
+            let written = |keys: &[&str]| {
+                let fields: String = keys.iter().map(|key| format!(r#", "{key}": 1"#)).collect();
+                serde_json::from_str::<Calibration>(&format!(r#"{{"kind": "{kind}"{fields}}}"#))
+            };
+            assert!(written(&keys[..own]).is_ok(), "{kind}");
+            for other in &keys[own..] {
+                let mut more = keys[..own].to_vec();
+                more.push(other);
+                let error = written(&more).unwrap_err().to_string();
+                assert!(error.contains(other), "{kind}: {error}");
+            }
         }
     }
 }

@@ -192,7 +192,7 @@ impl Loader {
     ) -> Result<(Arc<dyn RewardSource>, Option<Normaliser>), LoadError> {
         let lost = || LoadError::Internal;
         let is_base = settings.role == SourceRole::Base;
-        let calibration = if is_base { profile.calibration } else { CalibrationConfig::Raw };
+        let calibration = if is_base { profile.calibration } else { CalibrationConfig::default() };
         let scale = SourceScale { id, calibration, normalise: *normalise };
         scale.check(&parts.named)?;
         let source: Arc<dyn RewardSource> = match keys {

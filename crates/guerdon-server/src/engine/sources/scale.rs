@@ -19,7 +19,7 @@ pub(super) struct SourceScale<'a> {
 impl SourceScale<'_> {
     /// Checks that only one of both is set.
     pub(super) fn check(&self, named: &NamedPaths<'_>) -> Result<(), LoadError> {
-        if self.normalise.is_some() && self.calibration != CalibrationConfig::Raw {
+        if self.normalise.is_some() && self.calibration != CalibrationConfig::default() {
             return Err(named.invalid(format!(
                 "both `calibration` and `normalise` of the base source `{}` are set; remove \
                  `calibration`, which is a shorthand for the other",
@@ -35,7 +35,8 @@ impl SourceScale<'_> {
         named: &NamedPaths<'_>,
         own: Calibration,
     ) -> Result<(), LoadError> {
-        let has_other = self.normalise.is_some() || self.calibration != CalibrationConfig::Raw;
+        let has_other =
+            self.normalise.is_some() || self.calibration != CalibrationConfig::default();
         if own != Calibration::Raw && has_other {
             return Err(named.invalid(format!(
                 "source `{}` has a `calibration`, and there is another one; keep only `normalise` \
