@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use configuration::ConfigurationArgs;
 pub(crate) use eval::EvalArgs;
 pub(crate) use fit::{FitArgs, FittedKind, PlotCommand};
-use guerdon_client::optim::Estimator;
+use guerdon_client::optim::RolloutEstimator;
 pub(crate) use init::{InitArgs, Template};
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand, RescoreArgs};
 pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFormat};
@@ -170,9 +170,17 @@ pub(crate) struct ScoreArgs {
     /// Changes to the fusion, as JSON: '{"method": "weighted_sum"}'
     #[arg(long, value_name = "JSON")]
     pub(crate) fusion: Option<String>,
-    /// Add group advantages. The whole input is held in memory, and groups are scored whole
-    #[arg(long, value_name = "ESTIMATOR", value_parser = PossibleValuesParser::new(Estimator::NAMES))]
+    /// Add advantages. The whole input is held in memory, and groups are scored whole
+    #[arg(long, value_name = "ESTIMATOR", value_parser = PossibleValuesParser::new(RolloutEstimator::NAMES))]
     pub(crate) advantages: Option<String>,
+    /// With opo: the fact of each rollout that is the number of tokens of its reply, as a path such as
+    /// tokens or stats.tokens. With --extra-columns context, a column is a fact
+    #[arg(long, value_name = "FACT", requires = "advantages")]
+    pub(crate) lengths: Option<String>,
+    /// With remax: the fact of each rollout that is the reward of the greedy answer to its prompt. A
+    /// rollout without it gets no advantage
+    #[arg(long, value_name = "FACT", requires = "advantages")]
+    pub(crate) baselines: Option<String>,
 }
 
 const RM_INIT: &str = "\
@@ -304,14 +312,14 @@ pub(crate) enum ConfigCommand {
 
 #[cfg(test)]
 mod tests {
-    use super::{CommandLine, Estimator};
+    use super::{CommandLine, RolloutEstimator};
     use clap::CommandFactory as _;
 
     #[test]
     fn score_help_lists_every_estimator() {
         let mut cli = CommandLine::command();
         let help = cli.find_subcommand_mut("score").unwrap().render_long_help().to_string();
-        for name in Estimator::NAMES {
+        for name in RolloutEstimator::NAMES {
             assert!(help.contains(name), "{name}: {help}");
         }
     }

@@ -10,6 +10,7 @@
 //! | `rescore.rs` | new points of a prompt on stored answers and results |
 //! | `resume.rs` | interrupted runs of `score` |
 //! | `score.rs` | `score` and `serve` |
+//! | `score_advantages.rs` | `score --advantages` with every estimator |
 //! | `score_files.rs` | inputs and outputs of `score` |
 //! | `score_forms.rs` | rows of other forms, Parquet and pairs |
 //! | `start.rs` | errors of `serve` that are reported before models load |
@@ -30,6 +31,7 @@ mod outputs;
 mod rescore;
 mod resume;
 mod score;
+mod score_advantages;
 mod score_files;
 mod score_forms;
 mod start;

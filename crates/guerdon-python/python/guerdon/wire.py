@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, TypedDict
 
-Estimator: TypeAlias = Literal["grpo", "dr_grpo", "rloo", "batch_std", "pass_at_k", "gpg"]
+GroupEstimator: TypeAlias = Literal["grpo", "dr_grpo", "rloo", "batch_std", "pass_at_k", "gpg"]
 """The comparison of a reward `s` with its group of `k` scored siblings, itself included.
 
 - `grpo`: `(s - mean) / (std + eps)` (arXiv 2402.03300)
@@ -15,6 +15,29 @@ Estimator: TypeAlias = Literal["grpo", "dr_grpo", "rloo", "batch_std", "pass_at_
   2503.19595)
 - `gpg`: `alpha (s - mean)` with `alpha` the number of scored rollouts divided by the number of rewards
   that are not 0 (arXiv 2504.02546)
+"""
+
+Estimator: TypeAlias = Literal[
+    "grpo",
+    "dr_grpo",
+    "rloo",
+    "batch_std",
+    "pass_at_k",
+    "gpg",
+    "gdpo",
+    "opo",
+    "remax",
+    "reinforce_plus_plus",
+    "reinforce_plus_plus_baseline",
+]
+"""The estimators of the advantages in a reply: those of `GroupEstimator`, and
+
+- `gdpo`: each source compared with its group, weighted, added, and standardised over the batch (arXiv
+  2601.05242)
+- `opo`: `s` less the mean of its group, weighted by length; needs `lengths` (arXiv 2505.23585)
+- `remax`: `s` less the reward of the greedy answer; needs `baselines` (arXiv 2310.10505)
+- `reinforce_plus_plus`: `s` standardised over the batch (arXiv 2501.03262)
+- `reinforce_plus_plus_baseline`: `s - mean`, standardised over the batch
 """
 
 # Required keys are in a base class; those of the class itself may be missing.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use anyhow::bail;
-use guerdon_client::optim::Estimator;
+use guerdon_client::optim::RolloutEstimator;
 use guerdon_types::{Rollout, RolloutResult};
 
 use super::input::{Entries, Input, InputEntry};
@@ -61,11 +61,14 @@ impl<'a> RequestChunks<'a> {
     /// The input cannot be read, or advantages are asked for and a rollout names no group.
     pub(super) fn new(
         input: &'a Input,
-        estimator: Option<Estimator>,
+        estimator: Option<RolloutEstimator>,
         is_done: impl Fn(usize) -> bool,
     ) -> anyhow::Result<Self> {
         Ok(match estimator {
             None => Self { entries: Some(input.entries()?), ready: VecDeque::new() },
+            Some(estimator) if !estimator.needs_groups() && !estimator.needs_whole_batch() => {
+                Self { entries: Some(input.entries()?), ready: VecDeque::new() }
+            }
             Some(estimator) => {
                 Self { entries: None, ready: grouped(input.entries()?, estimator, is_done)? }
             }
@@ -116,7 +119,7 @@ impl<'a> RequestChunks<'a> {
 /// Requests of whole groups; one request for an estimator that compares all rollouts.
 fn grouped(
     mut entries: Entries<'_>,
-    estimator: Estimator,
+    estimator: RolloutEstimator,
     is_done: impl Fn(usize) -> bool,
 ) -> anyhow::Result<VecDeque<Chunk>> {
     let mut numbers = HashMap::new();
@@ -129,17 +132,18 @@ fn grouped(
             }
             continue;
         };
-        let Some(group) = &rollout.group else {
+        if estimator.needs_groups() && rollout.group.is_none() {
             bail!(
                 "{}: advantages compare the samples of one prompt, and this rollout names no group\n  \
                  help: give all samples of one prompt the same `group`, or leave --advantages out",
                 entry.place
             );
-        };
-        let number = if estimator.needs_whole_batch() {
-            0
-        } else {
-            *numbers.entry(group.clone()).or_insert(groups.len())
+        }
+        let number = match &rollout.group {
+            Some(group) if !estimator.needs_whole_batch() => {
+                *numbers.entry(group.clone()).or_insert(groups.len())
+            }
+            _ => 0,
         };
         if number == groups.len() {
             groups.push(Vec::new());

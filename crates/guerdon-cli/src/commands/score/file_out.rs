@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::finished::FinishedRun;
 use super::input::{FileId, Input};
+use super::numbers::CallerNumbers;
 use super::pairs::PairTally;
 use super::parquet_out::{ParquetOutput, is_parquet};
 use super::report::ErrorReport;
@@ -34,11 +35,13 @@ impl RunIdentity {
     pub(super) fn new(
         input: &Input,
         template: &ScoreRequest,
+        numbers: &CallerNumbers,
         versions: Option<Value>,
     ) -> anyhow::Result<Self> {
         let mut settings = serde_json::to_value(template)?;
         if let Value::Object(settings) = &mut settings {
             settings.extend(input.options.settings());
+            settings.extend(numbers.settings());
         }
         let (rollouts, input) = (input.rollouts, input.sha256.clone());
         Ok(Self { input, rollouts, settings, versions })

@@ -11,6 +11,7 @@ use super::chunk::{Chunk, RequestChunks};
 use super::destination::Destination;
 use super::engine::{EngineError, ScoringEngine};
 use super::input::without_reward;
+use super::numbers::CallerNumbers;
 use crate::commands::signals::ProcessSignals;
 
 /// Times that a request is sent. It is sent again if its reply was cut; the client itself repeats a
@@ -37,6 +38,7 @@ pub(super) struct Job<'a> {
     pub(super) engine: &'a ScoringEngine,
     /// The request without its rollouts.
     pub(super) template: &'a ScoreRequest,
+    pub(super) numbers: &'a CallerNumbers,
     pub(super) chunks: RequestChunks<'a>,
     pub(super) destination: &'a mut Destination,
     /// The groups of the rollouts that this run scored.
@@ -143,7 +145,10 @@ impl Job<'_> {
         let asked: Vec<usize> = left.iter().copied().collect();
         let rollouts: Vec<Rollout> =
             asked.iter().filter_map(|place| chunk.rollouts.get(*place)).cloned().collect();
-        let request = ScoreRequest { rollouts, ..self.template.clone() };
+        let lines: Vec<usize> =
+            asked.iter().filter_map(|place| chunk.lines.get(*place)).copied().collect();
+        let advantages = self.numbers.of(self.template, &lines, &rollouts)?;
+        let request = ScoreRequest { rollouts, advantages, ..self.template.clone() };
         let mut results = self.engine.stream(&request).await?;
         drop(request);
         while let Some(result) = results.next().await {

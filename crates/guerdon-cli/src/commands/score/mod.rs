@@ -6,6 +6,7 @@
 //! | `input/` | reads files |
 //! | `rows/` | reads rows of every form as rollouts |
 //! | `settings.rs` | the settings of the requests |
+//! | `numbers.rs` | the numbers of the caller that some estimators need |
 //! | `engine.rs` | the engine that scores |
 //! | `chunk.rs` | splits the input into requests |
 //! | `job.rs` | sends the requests and takes the results |
@@ -26,6 +27,7 @@ mod finished;
 mod groups;
 mod input;
 mod job;
+mod numbers;
 mod pairs;
 mod parquet_out;
 mod report;
@@ -46,6 +48,7 @@ use self::engine::ScoringEngine;
 use self::file_out::RunIdentity;
 use self::input::Input;
 use self::job::{Job, JobEnd};
+use self::numbers::CallerNumbers;
 use self::pairs::PairTally;
 use self::rows::RowOptions;
 pub(crate) use self::rows::{ExtraColumns, RowForm, Thoughts};
@@ -81,11 +84,12 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let input = Input::open(&score.input, options)?;
     let mut template = settings::template(score, input.settings())?;
     let estimator = settings::estimator(&template)?;
+    let numbers = CallerNumbers::new(score, template.advantages.as_ref(), estimator)?;
     let choice = OutputChoice::new(score, &input)?;
     let engine = ScoringEngine::new(score).await?;
     let versions = engine.versions(&template).await?;
     let digest = versions.as_ref().and_then(settings::expectation);
-    let identity = RunIdentity::new(&input, &template, versions)?;
+    let identity = RunIdentity::new(&input, &template, &numbers, versions)?;
     let pairs = PairTally::new(input.pairs.clone());
     let mut destination = choice.open(score, identity, pairs)?;
     if let Destination::File(_) = destination {
@@ -101,6 +105,7 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let mut job = Job {
         engine: &engine,
         template: &template,
+        numbers: &numbers,
         chunks,
         destination: &mut destination,
         groups: GroupComparison::default(),

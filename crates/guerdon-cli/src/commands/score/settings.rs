@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use guerdon_client::optim::Estimator;
+use guerdon_client::optim::RolloutEstimator;
 use guerdon_server::config::{Environment as _, ProcessEnvironment};
 use guerdon_server::secrets::{SecretPlace, resolve};
 use guerdon_types::{AdvantagesRequest, Expectation, ProfileName, ScoreRequest, SourceId};
@@ -40,7 +40,7 @@ pub(super) fn expectation(versions: &Value) -> Option<Expectation> {
 }
 
 /// The estimator of the advantages, if any are asked for.
-pub(super) fn estimator(template: &ScoreRequest) -> anyhow::Result<Option<Estimator>> {
+pub(super) fn estimator(template: &ScoreRequest) -> anyhow::Result<Option<RolloutEstimator>> {
     let parsed = template.advantages.as_ref().map(|asked| asked.estimator.parse());
     parsed.transpose().context("advantages.estimator")
 }

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from guerdon import _guerdon
 from guerdon.errors import OptimError
 from guerdon.optim._inputs import Array, Groups, lengths, numbered, settings
-from guerdon.wire import Estimator
+from guerdon.wire import GroupEstimator
 
 
 def gae(
@@ -44,7 +44,7 @@ def gae(
 
 
 def group_advantages(
-    rewards: ArrayLike, groups: Groups, *, estimator: Estimator = "grpo", eps: float = 1e-6
+    rewards: ArrayLike, groups: Groups, *, estimator: GroupEstimator = "grpo", eps: float = 1e-6
 ) -> Array:
     """Computes one advantage per rollout, `[B]`, against the scored rollouts of its group.
 
@@ -56,7 +56,7 @@ def group_advantages(
 
 
 def token_advantages(
-    rewards: ArrayLike, groups: Groups, mask: ArrayLike, *, estimator: Estimator = "grpo", eps: float = 1e-6
+    rewards: ArrayLike, groups: Groups, mask: ArrayLike, *, estimator: GroupEstimator = "grpo", eps: float = 1e-6
 ) -> Array:
     """Copies `group_advantages` to every token, `[B, T]`; 0 in padding and for rollouts without a reward.
 
@@ -82,7 +82,7 @@ def gdpo(
     parts: Sequence[tuple[float, ArrayLike]],
     groups: Groups,
     *,
-    estimator: Estimator = "grpo",
+    estimator: GroupEstimator = "grpo",
     eps: float = 1e-6,
 ) -> Array:
     """Computes GDPO's advantages (arXiv 2601.05242), `[B]`, from several rewards.
