@@ -11,6 +11,7 @@ mod corpus;
 mod door;
 mod echoes;
 mod generations;
+mod groups;
 mod judge;
 mod judge_operation;
 mod metrics;

@@ -11,7 +11,7 @@ use guerdon_types::{
 };
 
 use crate::source_signals::signals;
-use crate::{Ask, Scorer, ScorerSource};
+use crate::{Ask, GroupSource, Scorer, ScorerSource};
 
 /// A rollout with the signals of all sources. [`Scorer::settle`] makes its result.
 #[derive(Debug)]
@@ -44,11 +44,13 @@ impl AskedRollout {
 }
 
 impl Scorer {
-    /// True if the reward of a rollout can depend on its group, by the abstentions of its siblings or
-    /// by the method `hero`: its rollouts are then [settled](Self::settle) together.
+    /// True if the reward of a rollout can depend on its group, by a source that compares its
+    /// samples, by the abstentions of its siblings or by the method `hero`: its rollouts are then
+    /// [settled](Self::settle) together.
     #[must_use]
     pub fn settles_groups(&self) -> bool {
-        self.fusion().method == FusionMethod::Hero
+        self.asks_groups()
+            || self.fusion().method == FusionMethod::Hero
             || matches!(self.fusion().on_abstain, OnAbstain::ByCause(_))
             || self.sources().iter().any(|source| source.policy(self.fusion()).is_some())
     }
@@ -72,11 +74,15 @@ impl Scorer {
         let ask = self.question(rollout, &turns, deadline);
         let asked = self.sources().iter().map(|source| async move {
             // An ensemble follows from its members.
-            if source.ensemble().is_some() { Vec::new() } else { signals(&**source, ask).await }
+            let is_asked = source.ensemble().is_none()
+                && source.group().is_none_or(GroupSource::scores_rollouts);
+            if is_asked { signals(&**source, ask).await } else { Vec::new() }
         });
         let mut signals = join_all(asked).await;
         let lengths = self.lengths(rollout, &turns);
-        self.combine(&mut signals, &lengths);
+        if !self.asks_groups() {
+            self.combine(&mut signals, &lengths);
+        }
         let compared = match self.compared() {
             Some(other) => other.signals(ask).await,
             None => Vec::new(),
@@ -155,7 +161,8 @@ impl Scorer {
     /// decide the same.
     fn may_ask_again(&self, source: &ScorerSource) -> Option<AbstainPolicy> {
         let is_asked = !matches!(source.kind(), SourceKind::Rules | SourceKind::Ensemble);
-        source.policy(self.fusion()).filter(|_| is_asked)
+        // Another answer about one sample could not be compared with the first ones about the others.
+        source.policy(self.fusion()).filter(|_| is_asked && source.group().is_none())
     }
 }
 

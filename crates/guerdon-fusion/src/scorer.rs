@@ -251,6 +251,10 @@ impl Scorer {
         deadline: Option<Instant>,
     ) -> (RolloutResult, Usage) {
         let mut asked = self.ask(index, rollout, deadline).await;
+        if self.asks_groups() {
+            let group = std::slice::from_mut(&mut asked);
+            self.ask_group(group, &[Some(rollout)], deadline).await;
+        }
         if self.wants_second_ask(&asked) {
             self.ask_again(&mut asked, rollout, deadline).await;
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use guerdon_types::{Calibration, Finite, Rollout, Signal, SourceId, SourceKind, SourceRole};
 
-use crate::Ensemble;
+use crate::{Ensemble, GroupSource};
 
 /// A rollout and the turns of it that a source scores.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +165,11 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
     /// The members, if the source is an ensemble: the scorer computes its signals from theirs, and
     /// does not ask it.
     fn ensemble(&self) -> Option<&Ensemble> {
+        None
+    }
+
+    /// The source as one that compares the samples of a group; `None` if it sees rollouts alone.
+    fn group(&self) -> Option<&dyn GroupSource> {
         None
     }
 

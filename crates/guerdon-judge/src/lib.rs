@@ -49,7 +49,7 @@
 //! | `call/` | attempts, retries, hedges, capabilities, the wire format and its transport |
 //! | `quality/` | probes, calibration against people, drift, preview and explanation for authors, new points on stored verdicts |
 //! | `endpoint/` | one judge: cache before limits, limits before calls, then the fallback |
-//! | `source/` | judges and rubrics as a reward source |
+//! | `source/` | judges and rubrics as a reward source, of single replies and of groups |
 //! | `error.rs` | configurations that cannot work |
 
 mod ask;

@@ -23,6 +23,7 @@
 //! | File | Contents |
 //! |---|---|
 //! | `judge.rs` | [`StandInJudge`], an OpenAI-compatible endpoint, and [`JudgeReply`], a line of its script |
+//! | `listed.rs` | [`listed_replies`], the replies of a group in a question, and [`listed_verdict`], an answer |
 //! | `server.rs` | [`StandInServer`], a guerdon server, and [`ServerReply`], a line of its script |
 //! | `batch.rs` | Score requests with known rewards, and the replies to them |
 //! | `wait.rs` | [`wait_until`] and [`wait_until_blocking`]: bounded polling |
@@ -36,11 +37,13 @@
 
 mod batch;
 mod judge;
+mod listed;
 mod server;
 mod wait;
 
 pub use batch::{numbered_batch, score_response, stream_lines};
 pub use judge::{JudgeReply, StandInJudge};
+pub use listed::{listed_replies, listed_verdict};
 pub use server::{ReceivedRequest, ServerReply, StandInServer};
 pub use wait::{wait_until, wait_until_blocking};
 

@@ -51,6 +51,9 @@ pub enum AbstainReason {
     TimedOut,
     /// The connection broke off.
     BrokeOff,
+    /// The samples of the group are not all there, or are not samples of one prompt, so that they
+    /// cannot be judged together. All of them abstain.
+    GroupIncomplete,
 }
 
 impl AbstainReason {
@@ -70,6 +73,7 @@ impl AbstainReason {
             Self::Tls => "tls",
             Self::TimedOut => "timed_out",
             Self::BrokeOff => "broke_off",
+            Self::GroupIncomplete => "group_incomplete",
         }
     }
 }

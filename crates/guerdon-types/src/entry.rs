@@ -24,6 +24,8 @@ pub struct RolloutEntry {
     pub id: Option<RolloutId>,
     /// The group, if it could be parsed.
     pub group: Option<GroupId>,
+    /// The number of the attempt at the group, if it could be parsed.
+    pub attempt: Option<u64>,
     /// The rollout, with at least one turn to score. Pointers of an error start at the rollout:
     /// `/messages/0/role`.
     pub rollout: Result<Rollout, Invalid>,
@@ -61,7 +63,8 @@ impl RolloutEntry {
                 }
                 let names: ReadableNames = serde_json::from_str(json).unwrap_or_default();
                 let (id, group) = (readable(names.id), readable(names.group));
-                let error = Self { id, group, rollout: Err(invalid.clone()) };
+                let attempt = readable(names.attempt);
+                let error = Self { id, group, attempt, rollout: Err(invalid.clone()) };
                 Self { rollout: Err(invalid), ..error.with_short_names() }
             }
         }
@@ -126,6 +129,13 @@ impl RolloutEntry {
         })
     }
 
+    /// The attempt at a group that the rollout belongs to; `None` without a group. Rollouts are
+    /// compared with those of the same.
+    #[must_use]
+    pub fn cohort(&self) -> Option<(&GroupId, Option<u64>)> {
+        self.group.as_ref().map(|group| (group, self.attempt))
+    }
+
     /// The caller's id, or the index in the request.
     #[must_use]
     pub fn id_or_index(&self, index: usize) -> RolloutId {
@@ -153,11 +163,11 @@ fn not_an_object(found: &str) -> Invalid {
 }
 
 impl From<Rollout> for RolloutEntry {
-    /// Checks that the rollout has a turn to score.
+    /// Checks that the rollout has a turn to score, and its place among the samples of its group.
     fn from(rollout: Rollout) -> Self {
-        let (id, group) = (rollout.id.clone(), rollout.group.clone());
-        let checked = rollout.turns_to_score().map(|_| ());
-        Self { id, group, rollout: checked.map(|()| rollout) }
+        let (id, group, attempt) = (rollout.id.clone(), rollout.group.clone(), rollout.attempt);
+        let checked = rollout.turns_to_score().and_then(|_| rollout.check_sample());
+        Self { id, group, attempt, rollout: checked.map(|()| rollout) }
     }
 }
 
@@ -208,6 +218,8 @@ struct ReadableNames<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     group: Option<&'a RawValue>,
+    #[serde(borrow)]
+    attempt: Option<&'a RawValue>,
 }
 
 fn readable<T: serde::de::DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {

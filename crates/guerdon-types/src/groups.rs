@@ -208,6 +208,7 @@ mod tests {
             criteria: Vec::new(),
             cached: false,
             model: "m".into(),
+            group: None,
         };
         let mut turn = TurnResult {
             index,

@@ -74,9 +74,9 @@ pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use json::{parse_json, unknown_name_hint};
 pub use parts::{
-    AbstainWhy, Abstention, CriterionVerdict, Evidence, JudgePart, MessagesRead, OtherPart, Part,
-    RmPart, RuleAbstention, RuleHit, RulesPart, Signal, SourceKind, SourcePart, SourceRole,
-    SuppressedMatch, Usage,
+    AbstainWhy, Abstention, CriterionVerdict, Evidence, GroupJudgement, JudgePart, MessagesRead,
+    OtherPart, Part, RmPart, RuleAbstention, RuleHit, RulesPart, Signal, SourceKind, SourcePart,
+    SourceRole, SuppressedMatch, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use reported::{ReportedCalibration, ReportedCauses, ReportedFusion};

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use guerdon_types::{Context, Message, Rollout};
 
 use crate::ask::digest::{Digest, PartsHasher};
+use crate::ask::listing::ListedReply;
 use crate::ask::nonce::Nonce;
 use crate::rubric::text::{escaped, folded, holds_evidence, is_blank, without_marks};
 
@@ -36,6 +37,11 @@ impl RenderedDialogue {
             hash.add(lines.get(from..).unwrap_or_default().as_bytes());
         }
         Self { lines, marks }
+    }
+
+    /// The text of all messages.
+    pub(crate) fn text(self) -> String {
+        self.lines
     }
 }
 
@@ -87,10 +93,12 @@ pub(crate) struct Case<'a> {
     /// The dialogue before the turn, rendered for the judge.
     pub(crate) before: &'a str,
     pub(crate) turn: TurnText<'a>,
+    /// The replies of a group that are judged together, in place of `turn`.
+    pub(crate) listed: Vec<&'a ListedReply>,
     pub(crate) facts: &'a Context,
     /// Source of the secret name of the judged block.
     pub(crate) nonce: &'a Nonce,
-    /// The hash of `before` and `turn`.
+    /// The hash of `before` and `turn`, or of `before` and the set of listed replies.
     pub(crate) digest: Digest,
 }
 
@@ -115,6 +123,7 @@ impl<'a> Case<'a> {
         Some(Self {
             before: dialogue.lines.get(..*end)?,
             turn: TurnText::new(turn),
+            listed: Vec::new(),
             facts: &rollout.context,
             nonce,
             digest: hash.finish(),

@@ -123,6 +123,7 @@ pub(crate) fn read(
         level: level.name.clone(),
         evidence: None,
         weights: Some(weights),
+        reply: None,
     })
 }
 

@@ -118,6 +118,7 @@ pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionK
         grouping: _,
         scoring: _,
         reasoning: _,
+        listwise: _,
         empty_points: _,
         samples: _,
         orders: _,
@@ -129,7 +130,7 @@ pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionK
         is_fixed_work: _,
     } = &***rubric;
     // Before and turn are in the case's own hash; the secret must not be.
-    let Case { digest: case, facts, before: _, turn: _, nonce: _, .. } = case;
+    let Case { digest: case, facts, before: _, turn: _, listed: _, nonce: _ } = case;
     let mut key = PartsHasher::default();
     key.add(&LAYOUT.to_le_bytes());
     key.add(identity);

@@ -6,6 +6,7 @@ pub(crate) mod case;
 pub(crate) mod digest;
 pub(crate) mod expected;
 pub(crate) mod key;
+pub(crate) mod listing;
 pub(crate) mod nonce;
 pub(crate) mod question;
 pub(crate) mod reasoning;

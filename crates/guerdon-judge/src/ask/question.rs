@@ -7,6 +7,7 @@ use guerdon_types::AbstainWhy;
 
 use crate::ask::answer::Failure;
 use crate::ask::case::{Case, TurnText};
+use crate::ask::listing::{Listing, ListingSchema};
 use crate::ask::render::{ChatMessage, RenderError, RenderInput};
 use crate::ask::reply::CriterionFinding;
 use crate::ask::schema::Schema;
@@ -35,6 +36,8 @@ pub(crate) struct RenderedQuestion {
     pub(crate) tag: String,
     /// The judged turn, to check quotes.
     pub(crate) turn: TurnText<'static>,
+    /// The replies, if several are judged together; there is no `turn` then.
+    pub(crate) listing: Option<Listing>,
 }
 
 /// A question that owns its texts, to be rendered on any thread.
@@ -46,6 +49,7 @@ pub(crate) struct UnrenderedQuestion {
     input: RenderInput,
     tag: String,
     turn: TurnText<'static>,
+    listing: Option<Listing>,
 }
 
 impl JudgeQuestion<'_> {
@@ -53,13 +57,20 @@ impl JudgeQuestion<'_> {
     pub(crate) fn unrendered(&self) -> UnrenderedQuestion {
         let Self { rubric, order, sample, case } = *self;
         let tag = case.nonce.tag(&case.turn);
+        let listing = (!case.listed.is_empty())
+            .then(|| Listing::new(&case.listed, &case.digest, sample, case.nonce));
+        let mut input = RenderInput::new(rubric, order, case, &tag);
+        if let Some(listing) = &listing {
+            input = input.about_replies(listing.shown());
+        }
         UnrenderedQuestion {
             rubric: Arc::clone(rubric),
             order: order.to_vec(),
             sample,
-            input: RenderInput::new(rubric, order, case, &tag),
+            input,
             tag,
             turn: case.turn.to_owned_text(),
+            listing,
         }
     }
 }
@@ -79,14 +90,14 @@ impl UnrenderedQuestion {
 
     /// Renders the messages on this thread.
     pub(crate) fn rendered_here(self) -> Result<RenderedQuestion, Failure> {
-        let Self { rubric, order, sample, input, tag, turn } = self;
+        let Self { rubric, order, sample, input, tag, turn, listing } = self;
         let messages = input.messages().map_err(|error| match error {
             RenderError::MissingContext(needs) | RenderError::UnfitContext(needs) => {
                 Failure::new(AbstainWhy::MissingContext, format!("needs {needs}"))
             }
             RenderError::Failed(detail) => Failure::new(AbstainWhy::Internal, detail),
         })?;
-        Ok(RenderedQuestion { rubric, order, sample, messages, tag, turn })
+        Ok(RenderedQuestion { rubric, order, sample, messages, tag, turn, listing })
     }
 }
 
@@ -97,26 +108,84 @@ impl RenderedQuestion {
     }
 
     /// The schema of the answer about `criteria`, which are this question's own.
-    pub(crate) fn schema<'a>(&self, criteria: &'a [&'a Criterion], sealed: bool) -> Schema<'a> {
-        Schema { criteria, sealed, reasons: self.rubric.reasoning == Reasoning::Before }
+    pub(crate) fn schema<'a>(
+        &'a self,
+        criteria: &'a [&'a Criterion],
+        sealed: bool,
+    ) -> AnswerSchema<'a> {
+        let reasons = self.rubric.reasoning == Reasoning::Before;
+        match &self.listing {
+            None => AnswerSchema::Reply(Schema { criteria, sealed, reasons }),
+            Some(listing) => AnswerSchema::Replies(ListingSchema { listing, criteria, reasons }),
+        }
     }
 
     /// The reason why the level of `finding` does not count; `None` if it counts.
     pub(crate) fn struck(&self, finding: &CriterionFinding) -> Option<&'static str> {
         let criterion = self.rubric.criteria.iter().find(|criterion| criterion.id == finding.id)?;
-        verdict::struck(criterion, finding, &self.turn)
+        let block = finding.reply.zip(self.listing.as_ref());
+        let block = block.and_then(|(reply, listing)| listing.block_of(reply));
+        verdict::struck(criterion, finding, block.map_or(&self.turn, |block| &block.spoken))
     }
 
     /// Limit on the tokens of the first attempt's answer.
     pub(crate) fn room(&self) -> u32 {
+        if let Some(listing) = &self.listing {
+            return self.rubric.max_tokens.saturating_add(self.listed_tokens(listing));
+        }
         // White space may come before the letter.
         if self.letter().is_some() { 4 } else { self.rubric.max_tokens }
+    }
+
+    /// Tokens of the levels of all replies, which `max_tokens` of a rubric does not count: generous
+    /// for a name, a criterion with its level, and a quotation.
+    fn listed_tokens(&self, listing: &Listing) -> u32 {
+        let tokens = |criterion: &&Criterion| if criterion.quote { 80 } else { 20 };
+        let a_reply = self.criteria().iter().map(tokens).sum::<u32>().saturating_add(20);
+        let replies = u32::try_from(listing.blocks().len()).unwrap_or(u32::MAX);
+        a_reply.saturating_mul(replies)
     }
 
     /// The criterion that is to be answered with a letter, if that is how the rubric is scored.
     pub(crate) fn letter(&self) -> Option<&Criterion> {
         let first = self.order.first().filter(|_| self.rubric.scoring == Scoring::Expected)?;
         self.rubric.criteria.get(*first)
+    }
+}
+
+/// The schema of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AnswerSchema<'a> {
+    /// About one reply.
+    Reply(Schema<'a>),
+    /// About several replies.
+    Replies(ListingSchema<'a>),
+}
+
+impl AnswerSchema<'_> {
+    /// The form of the answer, which is the same for all questions of a rubric.
+    pub(crate) fn form(&self) -> String {
+        match self {
+            Self::Reply(schema) => schema.form(),
+            Self::Replies(schema) => schema.form(),
+        }
+    }
+
+    /// The instruction that follows the judged text, whose block is called `tag` if there is one.
+    pub(crate) fn closing(&self, tag: &str) -> String {
+        match self {
+            Self::Reply(schema) => schema.closing(tag),
+            Self::Replies(schema) => schema.closing(),
+        }
+    }
+}
+
+impl serde::Serialize for AnswerSchema<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Reply(schema) => schema.serialize(serializer),
+            Self::Replies(schema) => schema.serialize(serializer),
+        }
     }
 }
 

@@ -70,6 +70,11 @@ impl RenderInput {
         }
     }
 
+    /// The same with the blocks of several replies in place of the turn's block.
+    pub(crate) fn about_replies(self, blocks: String) -> Self {
+        Self { turn: blocks, ..self }
+    }
+
     /// True if rendering takes few steps, whatever the dialogue and the context are.
     pub(crate) fn is_fixed_work(&self) -> bool {
         self.rubric.is_fixed_work

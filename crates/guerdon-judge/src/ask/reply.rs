@@ -26,6 +26,10 @@ pub(crate) struct CriterionFinding {
     /// Probability of each of the criterion's levels, if probabilities were requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<Vec<f64>>,
+    /// The place of the reply among the [listed](crate::ask::listing) ones, if several were judged
+    /// together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reply: Option<u32>,
 }
 
 /// The reason why a text is not an answer.
@@ -68,8 +72,16 @@ fn reasons(answer: &Value) -> Option<String> {
     reasons.get(..end).map(str::to_owned).filter(|reasons| !reasons.is_empty())
 }
 
-/// Reads an answer.
+/// Reads an answer about one reply.
 pub(crate) fn read(text: &str, expected: AnswerContract<'_>) -> Result<ParsedAnswer, AnswerError> {
+    read_with(text, |value| findings(value, expected))
+}
+
+/// Reads an answer whose JSON object `findings` reads.
+pub(crate) fn read_with(
+    text: &str,
+    findings: impl Fn(&Value) -> Result<Vec<CriterionFinding>, String>,
+) -> Result<ParsedAnswer, AnswerError> {
     // The text as it is comes first: a quote inside it may hold a fence or a `</think>` of the
     // policy's.
     let whole = trimmed(text);
@@ -80,7 +92,7 @@ pub(crate) fn read(text: &str, expected: AnswerContract<'_>) -> Result<ParsedAns
     let bare = text == whole;
     let duplicate = Cell::new(false);
     let malformed = match whole_value(text, &duplicate) {
-        Ok(value) => match findings(&value, expected) {
+        Ok(value) => match findings(&value) {
             Ok(findings) => return Ok(ParsedAnswer { findings, bare, reasons: reasons(&value) }),
             Err(detail) => detail,
         },
@@ -88,8 +100,7 @@ pub(crate) fn read(text: &str, expected: AnswerContract<'_>) -> Result<ParsedAns
         Err(_) if duplicate.get() => return Err(AnswerError::Ambiguous),
         Err(error) => format!("the answer is not JSON: {error}"),
     };
-    let mut valid =
-        objects(text).filter_map(|value| Some((findings(&value, expected).ok()?, value)));
+    let mut valid = objects(text).filter_map(|value| Some((findings(&value).ok()?, value)));
     let Some(mut last) = valid.next() else { return Err(AnswerError::Malformed(malformed)) };
     for next in valid {
         let agrees = next.0.iter().zip(&last.0).all(|(a, b)| a.level == b.level);
@@ -171,6 +182,12 @@ fn finding(given: &[(&str, &Value)], criterion: &Criterion) -> Result<CriterionF
     if own.next().is_some() {
         return Err(format!("criterion `{id}` is judged twice"));
     }
+    level_of(finding, criterion)
+}
+
+/// Reads the level of `criterion`, with its evidence.
+pub(crate) fn level_of(finding: &Value, criterion: &Criterion) -> Result<CriterionFinding, String> {
+    let id = &criterion.id;
     let level = match finding.get("level") {
         Some(Value::String(level)) if criterion.level(level).is_some() => level.clone(),
         Some(other) => return Err(format!("criterion `{id}` has no level {other}")),
@@ -183,7 +200,7 @@ fn finding(given: &[(&str, &Value)], criterion: &Criterion) -> Result<CriterionF
         Some(Value::Null) | None => None,
         Some(_) => return Err(format!("the evidence for criterion `{id}` is not text")),
     };
-    Ok(CriterionFinding { id: id.clone(), level, evidence, weights: None })
+    Ok(CriterionFinding { id: id.clone(), level, evidence, weights: None, reply: None })
 }
 
 #[cfg(test)]

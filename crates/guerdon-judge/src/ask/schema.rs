@@ -31,8 +31,8 @@ pub(crate) struct Schema<'a> {
 /// The greatest number of words of reasons that a judge is asked for.
 const MOST_REASON_WORDS: usize = 80;
 
-/// An object schema whose properties are all required.
-struct Object<'a, V>(&'a [(&'a str, V)]);
+/// An object schema whose properties are all required, in this order.
+pub(crate) struct Object<'a, V>(pub(crate) &'a [(&'a str, V)]);
 
 impl<V: Serialize> Serialize for Object<'_, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

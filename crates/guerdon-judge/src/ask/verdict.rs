@@ -19,7 +19,7 @@ use std::sync::Arc;
 use guerdon_types::{CriterionVerdict, Finite};
 use serde::{Deserialize, Serialize};
 
-use crate::ask::case::{Case, TurnText};
+use crate::ask::case::TurnText;
 use crate::ask::reply::CriterionFinding;
 use crate::rubric::{Criterion, CriterionKind, CriterionLevel, Rubric};
 
@@ -34,6 +34,8 @@ pub enum Pooling {
     TrimmedMean,
     /// The most frequent value; of equally frequent ones the milder (nearer to 0).
     Majority,
+    /// The mean.
+    Mean,
 }
 
 /// The findings of one sample of one judge. Criteria that could not be asked or read are missing.
@@ -78,7 +80,7 @@ pub(crate) fn weigh(
     rubric: &Rubric,
     ballots: &[Ballot<'_>],
     pooling: Pooling,
-    case: &Case<'_>,
+    turn: &TurnText<'_>,
 ) -> RubricVerdict {
     let mut verdict = RubricVerdict::default();
     let mut gated = false;
@@ -88,7 +90,7 @@ pub(crate) fn weigh(
         let mut reason = None;
         for (ballot, sum) in ballots.iter().zip(&mut sums) {
             let Some(found) = finding(ballot, criterion) else { continue };
-            match opinion(criterion, found, &case.turn) {
+            match opinion(criterion, found, turn) {
                 Ok(opinion) => {
                     *sum += opinion.points;
                     opinions.push(opinion);
@@ -146,6 +148,15 @@ pub(crate) fn struck(
     opinion(criterion, finding, turn).err()
 }
 
+/// The sum of the points of a ballot about a turn; criteria that do not count add none.
+pub(crate) fn points_of(rubric: &Rubric, ballot: &[&CriterionFinding], turn: &TurnText<'_>) -> f64 {
+    let points = |criterion: &Criterion| {
+        let found = finding(ballot, criterion)?;
+        opinion(criterion, found, turn).ok().map(|opinion| opinion.points)
+    };
+    rubric.criteria.iter().filter_map(points).sum()
+}
+
 fn opinion<'a>(
     criterion: &'a Criterion,
     finding: &'a CriterionFinding,
@@ -191,6 +202,7 @@ fn pooled(mut points: Vec<f64>, pooling: Pooling) -> f64 {
     let middle = |cut: usize| points.get(cut..count - cut).map_or(0.0, mean);
     match pooling {
         Pooling::Median => middle(count.saturating_sub(1) / 2),
+        Pooling::Mean => middle(0),
         Pooling::TrimmedMean => middle(count / 4),
         Pooling::Majority => {
             let votes = |of: f64| points.iter().filter(|p| p.total_cmp(&of).is_eq()).count();
@@ -302,7 +314,7 @@ criteria = [
         let ballots: Vec<Ballot<'_>> =
             answers.iter().map(|findings| findings.iter().collect()).collect();
         case(&[(Role::Assistant, turn)], &Context::new(), |case| {
-            weigh(&rubric, &ballots, pooling, case)
+            weigh(&rubric, &ballots, pooling, &case.turn)
         })
     }
 

@@ -45,6 +45,7 @@ fn check_question(like: &RenderedQuestion) -> RenderedQuestion {
         messages: vec![message("system", system), message("user", &user)],
         tag: TAG.to_owned(),
         turn: TurnText::default(),
+        listing: None,
     }
 }
 

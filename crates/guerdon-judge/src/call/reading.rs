@@ -4,6 +4,7 @@ use guerdon_types::AbstainWhy;
 
 use crate::ask::answer::Failure;
 use crate::ask::expected;
+use crate::ask::listing::ListingContract;
 use crate::ask::question::RenderedQuestion;
 use crate::ask::reply::{self, AnswerContract, AnswerError, ParsedAnswer};
 use crate::call::judge_client::JudgeClient;
@@ -42,6 +43,11 @@ impl JudgeClient {
         let in_reasoning = self.identity.read_reasoning && reply.text.trim().is_empty();
         let text = if in_reasoning { &reply.reasoning } else { &reply.text };
         let criteria = question.criteria();
+        if let Some(listing) = &question.listing {
+            let contract = ListingContract { listing, criteria: &criteria };
+            let malformed = |detail| Failure::new(AbstainWhy::Malformed, detail);
+            return contract.read(text).map_err(malformed);
+        }
         let seal = features.sealed.then_some(question.tag.as_str());
         reply::read(text, AnswerContract { criteria: &criteria, seal }).map_err(|unreadable| {
             match unreadable {

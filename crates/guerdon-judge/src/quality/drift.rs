@@ -123,6 +123,7 @@ mod tests {
             criteria,
             cached: false,
             model,
+            group: None,
         }))
     }
 

@@ -80,8 +80,9 @@ impl JudgeSource {
             let signal = self.turn(Ask::new(rollout, &[turn], None), &dialogue, turn).await;
             return Some(Explanation { signal, ballots: Vec::new() });
         }
-        let rubrics = self.prompts().rubrics();
-        let asked = rubrics.iter().map(async |rubric| {
+        // A listwise prompt has nothing to say about one reply.
+        let rubrics = self.prompts().rubrics().iter().filter(|one| one.listwise.is_none());
+        let asked = rubrics.map(async |rubric| {
             let questions = self.questions(rubric, &case, 0);
             let outcomes = self.asked(&questions, &asker).await;
             let ballots: Vec<ExplainedBallot> = questions

@@ -5,6 +5,7 @@ pub(crate) mod calibrate;
 mod canaries;
 pub(crate) mod drift;
 pub(crate) mod explain;
+pub(crate) mod position;
 pub(crate) mod preview;
 pub(crate) mod probes;
 pub(crate) mod rescore;

@@ -305,6 +305,7 @@ mod tests {
             level: level.to_owned(),
             evidence: None,
             weights: None,
+            reply: None,
         };
         JudgeAnswer {
             prompt: prompt.to_owned(),
@@ -358,6 +359,7 @@ mod tests {
             criteria: criteria.iter().map(verdict).collect(),
             cached: true,
             model: "m".to_owned(),
+            group: None,
         }
     }
 

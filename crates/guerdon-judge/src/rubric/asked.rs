@@ -4,15 +4,22 @@ use serde_json::Value;
 
 use crate::ask::digest::{Digest, PartsHasher, json};
 use crate::rubric::template::{CompiledBody, SECTIONS, ShownParts};
-use crate::rubric::{Criterion, CriterionLevel, Reasoning, Scoring};
+use crate::rubric::{Criterion, CriterionLevel, Mode, Reasoning, Scoring};
+
+/// The settings that decide the form of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerForm {
+    pub(super) scoring: Scoring,
+    pub(super) reasoning: Reasoning,
+    pub(super) mode: Mode,
+}
 
 /// The hash of what a question shows of a rubric: its templates, and the criteria and examples as
 /// far as the templates can show them.
 pub(super) fn digest(
     body: &CompiledBody,
     shown: ShownParts<'_>,
-    scoring: Scoring,
-    reasoning: Reasoning,
+    AnswerForm { scoring, reasoning, mode }: AnswerForm,
 ) -> Digest {
     let mut hash = PartsHasher::default();
     for section in SECTIONS {
@@ -27,6 +34,10 @@ pub(super) fn digest(
     ));
     hash.add(&json(&shown.examples));
     hash.add(&[u8::from(scoring == Scoring::Expected), u8::from(reasoning == Reasoning::Before)]);
+    // Absolute prompts keep the hashes that they had before there were others.
+    if mode == Mode::Listwise {
+        hash.add(b"listwise");
+    }
     hash.finish()
 }
 

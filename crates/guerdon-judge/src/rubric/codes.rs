@@ -55,6 +55,9 @@ pub(crate) const STRAY_TEXT: Code = Code::error("J022");
 /// A sentence or an anchor is blank, or two levels have the same anchor.
 pub(crate) const UNSAID: Code = Code::error("J023");
 
+/// A setting does not fit the `mode` of the prompt.
+pub(crate) const MODE: Code = Code::error("J024");
+
 /// A positive temperature with one sample keeps a verdict drawn at random.
 pub(crate) const RANDOM_VERDICT: Code = Code::warning("J101");
 /// A criterion joins two things.

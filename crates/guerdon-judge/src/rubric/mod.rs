@@ -124,6 +124,32 @@ pub(crate) enum Reasoning {
     Before,
 }
 
+/// Form of the question: one reply alone, or the replies of a group together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// One call sees one reply.
+    #[default]
+    Absolute,
+    /// One call sees all replies of a group.
+    Listwise,
+}
+
+/// Settings of a rubric that judges the replies of a group together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listwise {
+    /// Number of calls with the replies in another order; their points are averaged. At least 1.
+    pub(crate) shuffles: u32,
+    /// Largest number of replies in one call. At least [`LEAST_PER_CALL`].
+    pub(crate) per_call: usize,
+    /// Least number of replies at which an incomplete group is judged; `None`: only complete groups
+    /// are.
+    pub(crate) min_size: Option<usize>,
+}
+
+/// Least number of replies in one call: two anchors, and at least one more.
+pub(crate) const LEAST_PER_CALL: u32 = 4;
+
 /// A rubric, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Rubric {
@@ -141,6 +167,8 @@ pub(crate) struct Rubric {
     pub(crate) grouping: Grouping,
     pub(crate) scoring: Scoring,
     pub(crate) reasoning: Reasoning,
+    /// Set if the replies of a group are judged together.
+    pub(crate) listwise: Option<Listwise>,
     /// Points of an empty reply, in place of those of the criteria that it fails.
     pub(crate) empty_points: Option<Finite>,
     /// Number of samples from each judge.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use guerdon_text::{Finding, Report, SourceText};
 use serde::Serialize;
 
-use crate::rubric::asked;
+use crate::rubric::asked::{self, AnswerForm};
 use crate::rubric::lint::{self, AskedNumbers, AuthoredBody, PartPlaces};
 use crate::rubric::parse::FrontCheck;
 use crate::rubric::template::ShownParts;
@@ -148,6 +148,7 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
     parse::check_version(&mut check, &front, &hash);
     let criteria = parse::check_criteria(&mut check, &front);
     parse::check_examples(&mut check, &front, &criteria);
+    let listwise = parse::check_mode(&mut check, &front);
     let places = PartPlaces {
         user: sections.user.clone(),
         criteria: parse::criterion_places(&check, &front),
@@ -186,7 +187,7 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
     let scoring = front.scoring.map(toml::Spanned::into_inner).unwrap_or_default();
     let shown = ShownParts { criteria: &criteria, examples: &examples };
     let reasoning = front.reasoning.map(toml::Spanned::into_inner).unwrap_or_default();
-    let asked = asked::digest(&body, shown, scoring, reasoning);
+    let asked = asked::digest(&body, shown, AnswerForm { scoring, reasoning, mode: front.mode });
     let seed = guerdon_text::hex(&asked);
     let order = |number| {
         if shuffled { order::shuffled(count, &seed, number) } else { (0..count).collect() }
@@ -208,6 +209,7 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
         grouping: front.grouping,
         scoring,
         reasoning,
+        listwise,
         empty_points: front.empty_points.map(toml::Spanned::into_inner),
         samples,
         orders,

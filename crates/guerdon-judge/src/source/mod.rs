@@ -1,6 +1,7 @@
 //! The judge as a reward source. It asks every prompt about every turn concurrently; a question
 //! that fails abstains under the name of its prompt.
 
+mod group;
 pub(crate) mod outcome;
 
 use std::num::NonZeroU32;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
-use guerdon_fusion::{Ask, RewardSource, SourceVersion, WorstVerdict};
+use guerdon_fusion::{Ask, GroupSource, RewardSource, SourceVersion, WorstVerdict};
 use guerdon_queue::Flow;
 use guerdon_types::{AbstainWhy, Abstention, Finite, Rollout, Signal, SourceId, SourceKind, Usage};
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use crate::ask::reply::CriterionFinding;
 use crate::ask::verdict::{self, Ballot, Pooling, RubricVerdict};
 use crate::endpoint::{Asker, Endpoint};
 use crate::quality::drift::{DriftMonitor, DriftReport};
+use crate::quality::position::PositionMonitor;
 use crate::rubric::prompts::Prompts;
 use crate::rubric::{Criterion, CriterionKind, Rubric};
 use crate::source::outcome::{RubricOutcome, abstention, joint_signal};
@@ -38,6 +40,7 @@ pub struct JudgeSource {
     flow: Flow,
     nonce: Nonce,
     drift: DriftMonitor,
+    position: PositionMonitor,
     /// Turns that judges were asked about, since they were last counted.
     asked_turns: AtomicU64,
 }
@@ -61,6 +64,7 @@ impl JudgeSource {
             flow: Flow::new("", 1),
             nonce: Nonce::random(),
             drift: DriftMonitor::default(),
+            position: PositionMonitor::default(),
             asked_turns: AtomicU64::new(0),
         }
     }
@@ -99,6 +103,12 @@ impl JudgeSource {
     /// Statistics of the points since the last call.
     pub fn drift(&self) -> DriftReport {
         self.drift.take_report()
+    }
+
+    /// Position bias of listwise prompts since the last call: the mean difference in points between
+    /// the last place and the first place of a list. `None` if no group was judged.
+    pub fn take_position_bias(&self) -> Option<f64> {
+        self.position.take()
     }
 
     /// The number of turns that judges were asked about since the last call.
@@ -149,7 +159,8 @@ impl JudgeSource {
             vec![RubricOutcome::without_call(verdict::joint_silence_verdict(rubrics))]
         } else {
             self.asked_turns.fetch_add(1, Ordering::Relaxed);
-            let asked = rubrics.iter().filter(is_asked);
+            let asked = rubrics.iter().filter(|rubric| rubric.listwise.is_none());
+            let asked = asked.filter(is_asked);
             join_all(asked.map(|rubric| self.judged(rubric, &case, &asker, 0))).await
         };
         let signal = joint_signal(judged, || self.models());
@@ -331,7 +342,7 @@ impl JudgeSource {
                 why(failure, &format_args!(", criterion `{}`", criterion.id))
             })
             .collect();
-        let verdict = Ok(verdict::weigh(rubric, &ballots, self.pooling, case));
+        let verdict = Ok(verdict::weigh(rubric, &ballots, self.pooling, &case.turn));
         let model = answers.first().map(|(_, answer)| answer.model.clone());
         let prompt = Some(rubric.id.clone());
         RubricOutcome { prompt, verdict, missing, usage, cached, model }
@@ -387,6 +398,11 @@ impl RewardSource for JudgeSource {
             Finite::new(levels().fold(0.0, |sum, (_, level)| sum + level.points.get())).ok()?;
         let veto = levels().any(|(kind, level)| kind == CriterionKind::Veto && level.is_fault());
         (!criteria.is_empty()).then_some(WorstVerdict { points, veto })
+    }
+
+    fn group(&self) -> Option<&dyn GroupSource> {
+        let judges_groups = self.prompts.rubrics().iter().any(|one| one.listwise.is_some());
+        judges_groups.then_some(self as &dyn GroupSource)
     }
 
     fn full_for(&self) -> Option<Duration> {

@@ -63,6 +63,7 @@ pub(crate) fn joint_signal(judged: Vec<RubricOutcome>, models: impl FnOnce() -> 
             criteria,
             cached: cached.unwrap_or(false),
             model: model.unwrap_or_else(models),
+            group: None,
         })),
         Ok(_) => None,
         Err(_) => {

@@ -86,6 +86,9 @@ pub(crate) struct AuditLine<'a> {
 struct ChosenLevel<'a> {
     id: &'a str,
     level: &'a str,
+    /// The place of the reply among those of its group, if several were judged together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'a str>,
     /// The reason why the level does not count.
@@ -159,6 +162,7 @@ impl<'a> AuditLine<'a> {
         let chosen = |finding: &'a CriterionFinding| ChosenLevel {
             id: &finding.id,
             level: &finding.level,
+            reply: finding.reply,
             evidence: finding.evidence.as_deref().filter(|_| self.texts),
             struck: question.struck(finding),
         };

@@ -18,6 +18,7 @@ mod facts;
 mod features;
 mod hedges;
 mod house;
+mod listwise;
 mod paused;
 mod quota_windows;
 mod quotas;

@@ -20,7 +20,7 @@ pub(crate) struct GroupBuffer {
     estimator: RolloutEstimator,
     /// The group number of each rollout.
     groups: Vec<usize>,
-    /// The group name of each rollout.
+    /// A name of the group of each rollout, different for each attempt at it.
     names: Vec<Option<GroupId>>,
     /// The length of each rollout in tokens, if the estimator needs it.
     lengths: Option<Vec<usize>>,
@@ -68,7 +68,11 @@ impl GroupBuffer {
         let groups = group_numbers(estimator, entries, &profiles)?;
         let whole = estimator.needs_whole_batch();
         let sets = GroupSets::new(if whole { profiles.clone() } else { groups.clone() });
-        let names = entries.iter().map(|entry| entry.group.clone()).collect();
+        // A name for each attempt at a group.
+        let name = |(entry, number): (&RolloutEntry, &usize)| {
+            entry.group.as_ref().map(|_| GroupId::from(number.to_string()))
+        };
+        let names = entries.iter().zip(&groups).map(name).collect();
         Ok(Self { estimator, groups, names, lengths, baselines, sources, profiles, sets })
     }
 
@@ -223,11 +227,11 @@ fn group_numbers(
     entries: &[RolloutEntry],
     profiles: &[usize],
 ) -> Result<Vec<usize>, Invalid> {
-    let mut numbers: HashMap<(Option<&usize>, &GroupId), usize> = HashMap::new();
+    let mut numbers = HashMap::new();
     let mut groups = Vec::with_capacity(entries.len());
     let mut count = 0;
     for (index, entry) in entries.iter().enumerate() {
-        let number = match (&entry.group, &entry.rollout) {
+        let number = match (entry.cohort(), &entry.rollout) {
             (Some(group), _) => *numbers.entry((profiles.get(index), group)).or_insert(count),
             // Such a rollout has no reward, or is compared with no other.
             (None, rollout) if rollout.is_err() || !estimator.needs_groups() => count,

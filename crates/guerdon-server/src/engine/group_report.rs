@@ -9,16 +9,19 @@ use guerdon_types::{Finite, GroupComparison, GroupId, IncomparableGroup, Rollout
 use crate::engine::request_profiles::RequestProfiles;
 use crate::engine::scored_rollout::ScoredRollout;
 
+/// The number of a profile, and an attempt at a group: rollouts of two are not compared.
+type Compared = (usize, Option<u64>);
+
 /// Compares the rollouts of each group as their results become final.
 #[derive(Debug)]
 pub struct GroupReport {
     profiles: Arc<RequestProfiles>,
-    /// The group of each rollout.
-    groups: Vec<Option<GroupId>>,
-    /// The comparison of the rollouts of each profile, by the number of the profile.
-    comparisons: BTreeMap<usize, GroupComparison>,
-    /// The rewards of each group of a profile.
-    spreads: HashMap<(usize, GroupId), RewardSpread>,
+    /// The group of each rollout, and the attempt at it.
+    groups: Vec<(Option<GroupId>, Option<u64>)>,
+    /// The comparison of the rollouts of each profile and attempt.
+    comparisons: BTreeMap<Compared, GroupComparison>,
+    /// The rewards of each group of a profile and attempt.
+    spreads: HashMap<(Compared, GroupId), RewardSpread>,
 }
 
 /// The rewards of one group.
@@ -33,17 +36,18 @@ impl GroupReport {
     /// A report on the groups of `entries`, without results. Rollouts of two profiles are not of one
     /// group.
     pub(crate) fn new(entries: &[RolloutEntry], profiles: Arc<RequestProfiles>) -> Self {
-        let groups = entries.iter().map(|entry| entry.group.clone()).collect();
+        let group = |entry: &RolloutEntry| (entry.group.clone(), entry.attempt);
+        let groups = entries.iter().map(group).collect();
         Self { profiles, groups, comparisons: BTreeMap::new(), spreads: HashMap::new() }
     }
 
     /// Adds one result. Results may come in any order.
     pub fn add(&mut self, scored: &ScoredRollout) {
-        let Some(Some(group)) = self.groups.get(scored.index) else { return };
-        let profile = self.profiles.number(scored.index);
-        self.comparisons.entry(profile).or_default().add(scored.index, group, &scored.result);
+        let Some((Some(group), attempt)) = self.groups.get(scored.index) else { return };
+        let compared = (self.profiles.number(scored.index), *attempt);
+        self.comparisons.entry(compared).or_default().add(scored.index, group, &scored.result);
         if let Some(reward) = scored.result.reward {
-            let spread = self.spreads.entry((profile, group.clone()));
+            let spread = self.spreads.entry((compared, group.clone()));
             let spread =
                 spread.or_insert(RewardSpread { first: reward, rewards: 0, is_equal: true });
             spread.rewards += 1;
@@ -55,7 +59,7 @@ impl GroupReport {
     /// profile first.
     #[must_use]
     pub fn finish(self) -> Vec<IncomparableGroup> {
-        for ((profile, _), spread) in &self.spreads {
+        for (((profile, _), _), spread) in &self.spreads {
             if spread.rewards > 1 {
                 self.profiles.numbered(*profile).metrics.group(spread.is_equal);
             }

@@ -110,9 +110,11 @@ impl PendingResults {
         let RequestInHand { profiles, deadline, .. } = &self.request;
         let scorer = &profiles.of(index).scorer;
         let has_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
-        if has_time && group.iter().any(|(_, asked)| scorer.wants_second_ask(asked)) {
+        let asks_again =
+            || has_time && group.iter().any(|(_, asked)| scorer.wants_second_ask(asked));
+        if scorer.asks_groups() || asks_again() {
             let request = self.request.clone();
-            self.settling.spawn(request.ask_again_and_settle(group).in_current_span());
+            self.settling.spawn(request.ask_together_and_settle(group).in_current_span());
         } else {
             self.ready.extend(self.request.settle(group));
         }
@@ -136,13 +138,23 @@ impl PendingResults {
 }
 
 impl RequestInHand {
-    /// Asks once more about the rollouts that lack something, then settles their group.
-    async fn ask_again_and_settle(
+    /// Asks the sources that compare the rollouts of a group, asks once more about rollouts that
+    /// lack something, then settles their group.
+    async fn ask_together_and_settle(
         self,
         mut group: Vec<(usize, AskedRollout)>,
     ) -> Vec<ScoredRollout> {
         let request = &self;
         let scorer = |index: usize| &request.profiles.of(index).scorer;
+        // The rollouts of a group are of one profile.
+        let first = group.first().map_or(0, |(index, _)| *index);
+        if scorer(first).asks_groups() {
+            let (indices, mut asked): (Vec<usize>, Vec<AskedRollout>) = group.into_iter().unzip();
+            let rollout = |index: &usize| self.entries.get(*index)?.rollout.as_ref().ok();
+            let rollouts: Vec<_> = indices.iter().map(rollout).collect();
+            scorer(first).ask_group(&mut asked, &rollouts, request.deadline).await;
+            group = indices.into_iter().zip(asked).collect();
+        }
         let again =
             group.iter_mut().filter(|(index, asked)| scorer(*index).wants_second_ask(asked));
         let again = again.map(|(index, asked)| async move {
@@ -197,7 +209,7 @@ impl RequestInHand {
     }
 }
 
-/// The number of each rollout's group within its profile. One without a group is a group of its
+/// The number of each rollout's group, and attempt at it, within its profile. One without a group is a group of its
 /// own.
 fn group_numbers(entries: &[RolloutEntry], profiles: &RequestProfiles) -> Vec<usize> {
     let mut numbers = HashMap::new();
@@ -211,8 +223,7 @@ fn group_numbers(entries: &[RolloutEntry], profiles: &RequestProfiles) -> Vec<us
         None => next(),
     };
     let entries = entries.iter().enumerate();
-    let groups =
-        entries.map(|(index, entry)| Some((profiles.number(index), entry.group.as_ref()?)));
+    let groups = entries.map(|(index, entry)| Some((profiles.number(index), entry.cohort()?)));
     groups.map(number).collect()
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use guerdon_fusion::{Ask, BoxFuture, Ensemble, RewardSource, SourceVersion, WorstVerdict};
+use guerdon_fusion::{
+    Ask, BoxFuture, Ensemble, GroupAsk, GroupSource, RewardSource, SourceVersion, WorstVerdict,
+};
 use guerdon_types::{AbstainWhy, Abstention, Part, Signal, SourceId, SourceKind};
 use tracing::Instrument as _;
 
@@ -47,6 +49,36 @@ impl ObservedSource {
 
     fn void(&self, turns: usize, why: AbstainWhy, detail: &str) -> Vec<Signal> {
         vec![Signal::abstained(Abstention::new(self.id().clone(), why, detail)); turns]
+    }
+
+    /// The answer of the source, or the reason why it has none. A panic in one source must not affect
+    /// the other sources or the batch.
+    async fn guarded<T>(
+        &self,
+        scored: BoxFuture<'_, T>,
+        deadline: Option<Instant>,
+        timeout: Option<Duration>,
+    ) -> Result<T, (AbstainWhy, String)> {
+        let guarded = std::panic::AssertUnwindSafe(scored).catch_unwind();
+        let answer = match deadline {
+            Some(deadline) => tokio::time::timeout_at((deadline + GRACE).into(), guarded).await,
+            None => Ok(guarded.await),
+        };
+        match answer {
+            Ok(Ok(signals)) => Ok(signals),
+            Ok(Err(_)) => {
+                tracing::error!(source.id = %self.id(), "a source panicked; its turns abstain");
+                let detail = "the source failed; see the server's log";
+                Err((AbstainWhy::Internal, detail.to_owned()))
+            }
+            Err(_) => {
+                let late = match timeout {
+                    Some(timeout) => format!("the source's timeout of {timeout:?} passed"),
+                    None => "the request's deadline passed".to_owned(),
+                };
+                Err((AbstainWhy::Deadline, late))
+            }
+        }
     }
 
     fn record(&self, signals: &[Signal], took: Duration) {
@@ -108,6 +140,10 @@ impl RewardSource for ObservedSource {
         self.inner.ensemble()
     }
 
+    fn group(&self) -> Option<&dyn GroupSource> {
+        self.inner.group().map(|_| self as &dyn GroupSource)
+    }
+
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         let span =
             tracing::debug_span!("source.score", source.id = %self.id(), turns = ask.turns.len());
@@ -116,31 +152,39 @@ impl RewardSource for ObservedSource {
             let (deadline, timeout) = self.deadline(ask.deadline, started);
             let mut ask = ask;
             ask.deadline = deadline;
-            // A panic in one source must not affect the other sources or the batch.
-            let guarded = std::panic::AssertUnwindSafe(self.inner.score(ask)).catch_unwind();
-            let answer = match deadline {
-                Some(deadline) => tokio::time::timeout_at((deadline + GRACE).into(), guarded).await,
-                None => Ok(guarded.await),
-            };
-            let signals = match answer {
-                Ok(Ok(signals)) => signals,
-                Ok(Err(_)) => {
-                    tracing::error!(source.id = %self.id(), "a source panicked; its turns abstain");
-                    self.void(
-                        ask.turns.len(),
-                        AbstainWhy::Internal,
-                        "the source failed; see the server's log",
-                    )
-                }
-                Err(_) => {
-                    let late = match timeout {
-                        Some(timeout) => format!("the source's timeout of {timeout:?} passed"),
-                        None => "the request's deadline passed".to_owned(),
-                    };
-                    self.void(ask.turns.len(), AbstainWhy::Deadline, &late)
-                }
-            };
+            let turns = ask.turns.len();
+            let answer = self.guarded(self.inner.score(ask), deadline, timeout).await;
+            let signals = answer.unwrap_or_else(|(why, detail)| self.void(turns, why, &detail));
             self.record(&signals, started.elapsed());
+            signals
+        }
+        .instrument(span)
+        .boxed()
+    }
+}
+
+impl GroupSource for ObservedSource {
+    fn scores_rollouts(&self) -> bool {
+        self.inner.group().is_some_and(GroupSource::scores_rollouts)
+    }
+
+    fn score_group<'a>(&'a self, ask: GroupAsk<'a>) -> BoxFuture<'a, Vec<Vec<Signal>>> {
+        let rollouts = ask.members.len();
+        let span = tracing::debug_span!("source.score_group", source.id = %self.id(), rollouts);
+        async move {
+            let started = Instant::now();
+            let (deadline, timeout) = self.deadline(ask.deadline, started);
+            let mut ask = ask;
+            ask.deadline = deadline;
+            let answer = match self.inner.group() {
+                Some(group) => self.guarded(group.score_group(ask), deadline, timeout).await,
+                None => Ok(Vec::new()),
+            };
+            let signals = answer.unwrap_or_else(|(why, detail)| {
+                let turns = ask.members.iter().map(|member| member.turns.len());
+                turns.map(|turns| self.void(turns, why, &detail)).collect()
+            });
+            self.record(&signals.concat(), started.elapsed());
             signals
         }
         .instrument(span)

@@ -68,7 +68,8 @@ async fn watch(engine: &Engine) {
         watched.retain(|name, _| judges.contains_key(name));
         for (name, ProfileJudge { source: judge, judging, .. }) in &judges {
             if look {
-                engine.metrics().judges.drift(name, &judge.drift());
+                let bias = judge.take_position_bias();
+                engine.metrics().judges.drift(name, &judge.drift(), bias);
             }
             let watch = watched.entry(name.clone()).or_default();
             let mut asked = false;

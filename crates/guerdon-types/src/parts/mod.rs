@@ -153,6 +153,25 @@ pub struct JudgePart {
     pub cached: bool,
     /// The model that answered.
     pub model: String,
+    /// The joint judgement of the group, if a prompt judged its replies together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupJudgement>,
+}
+
+/// A joint judgement of the replies of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GroupJudgement {
+    /// The number of rollouts that were judged together.
+    pub rollouts: usize,
+    /// The number of distinct replies that the judge was shown.
+    pub replies: usize,
+    /// The number of questions to the judge for the whole group, cached ones included.
+    pub questions: usize,
+    /// The mean difference in points between the last place and the first place of a list, measured
+    /// on the same replies at several places. Only with several shuffles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_bias: Option<Finite>,
 }
 
 /// The judge's verdict on one criterion of a prompt.

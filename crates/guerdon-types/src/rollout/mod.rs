@@ -19,6 +19,9 @@ pub(crate) use tool_call::arguments_text;
 
 use crate::{Context, GroupId, Invalid, ProblemCode, ProfileName, RolloutId};
 
+/// The largest number of samples of a group.
+const MAX_SAMPLES: u32 = 10_000;
+
 /// One dialogue to score.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -31,6 +34,19 @@ pub struct Rollout {
     /// The group: the samples of one prompt have the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupId>,
+    /// The number of the attempt at the group, if the prompt is sampled more than once, such as the
+    /// epoch or the step. Rollouts are compared within one attempt at a group. Default: none, which
+    /// is an attempt of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u64>,
+    /// The place of this rollout among the samples of its attempt, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u32>,
+    /// The number of samples of the attempt, from 1 to 10,000: a source that judges the samples of a
+    /// group together waits for as many. Default: the rollouts of the request with this `group` and
+    /// `attempt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u32>,
     /// The profile that scores this rollout. Rollouts are compared within a group of one profile.
     /// Default: the request's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +92,39 @@ impl Rollout {
         let read = self.messages.iter().take(messages);
         let tools: usize = self.tools.iter().map(crate::context::weight_of).sum();
         read.map(Message::weight).sum::<usize>() + tools + crate::context::weight(&self.context)
+    }
+
+    /// Checks that `sample` is one of the `samples`.
+    ///
+    /// # Errors
+    /// [`Invalid`], with a pointer below the rollout (`/sample`, `/samples`, `/attempt`), if it is not, if
+    /// there are too many samples, or if a rollout without `group` has one of the three.
+    pub fn check_sample(&self) -> Result<(), Invalid> {
+        let Self { group, attempt, sample, samples, .. } = self;
+        let invalid = |pointer: &str, detail: String, hint: &str| {
+            Err(Invalid::new(ProblemCode::InvalidRequest, pointer, detail).hint(hint))
+        };
+        let named = [
+            ("/attempt", attempt.is_some()),
+            ("/sample", sample.is_some()),
+            ("/samples", samples.is_some()),
+        ];
+        if let (None, Some((pointer, _))) = (group, named.iter().find(|(_, is_named)| *is_named)) {
+            let name = pointer.trim_start_matches('/');
+            let detail = format!("`{name}` belongs to a group, and this rollout names none");
+            return invalid(pointer, detail, "add `group`, which the samples of one prompt share");
+        }
+        if let Some(samples) = samples.filter(|samples| !(1..=MAX_SAMPLES).contains(samples)) {
+            let detail = format!("`samples` is {samples}; it must be between 1 and {MAX_SAMPLES}");
+            return invalid("/samples", detail, "send the number of samples of the prompt");
+        }
+        if let (Some(sample), Some(samples)) = (sample, samples)
+            && sample >= samples
+        {
+            let detail = format!("`sample` is {sample}, and there are {samples} `samples`");
+            return invalid("/sample", detail, "count samples from 0");
+        }
+        Ok(())
     }
 
     /// The number of values in the context and the tools, nested ones included.
@@ -169,6 +218,34 @@ mod tests {
     fn the_last_assistant_turn_is_the_default_even_when_the_partner_spoke_last() {
         use Role::{Assistant, User};
         assert_eq!(dialogue(&[User, Assistant, User]).turns_to_score().unwrap(), vec![1]);
+    }
+
+    #[test]
+    fn a_sample_is_one_of_its_group() {
+        let check = |json: &str| {
+            let messages = r#""messages": [{"role": "assistant", "content": "x"}]"#;
+            let rollout: Rollout =
+                serde_json::from_str(&format!("{{{json}, {messages}}}")).unwrap();
+            rollout.check_sample().map_err(|invalid| invalid.pointer)
+        };
+        for good in [
+            r#""group": "g", "attempt": 3, "sample": 7, "samples": 8"#,
+            r#""group": "g", "sample": 9"#,
+            r#""group": "g", "samples": 1"#,
+            r#""id": "a""#,
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, pointer) in [
+            (r#""group": "g", "sample": 8, "samples": 8"#, "/sample"),
+            (r#""group": "g", "samples": 0"#, "/samples"),
+            (r#""group": "g", "samples": 10001"#, "/samples"),
+            (r#""attempt": 1"#, "/attempt"),
+            (r#""sample": 1"#, "/sample"),
+            (r#""samples": 2"#, "/samples"),
+        ] {
+            assert_eq!(check(bad), Err(pointer.to_owned()), "{bad}");
+        }
     }
 
     #[test]

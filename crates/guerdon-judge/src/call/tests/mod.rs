@@ -181,6 +181,7 @@ pub(super) fn question() -> RenderedQuestion {
         messages: vec![message("system", "Judge."), message("user", "480 is our best price?")],
         tag: TAG.to_owned(),
         turn: TurnText::default(),
+        listing: None,
     }
 }
 

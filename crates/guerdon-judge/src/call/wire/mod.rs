@@ -12,9 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ask::expected::{self, Alternatives};
-use crate::ask::question::RenderedQuestion;
+use crate::ask::question::{AnswerSchema, RenderedQuestion};
 use crate::ask::render::{self, ChatMessage};
-use crate::ask::schema::Schema;
 use crate::config::{ResponseFormat, TokenLimit};
 
 /// Builds the request body for one endpoint.
@@ -88,14 +87,14 @@ struct FormatField<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     json_schema: Option<NamedSchema<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    schema: Option<Schema<'a>>,
+    schema: Option<AnswerSchema<'a>>,
 }
 
 #[derive(Serialize)]
 struct NamedSchema<'a> {
     name: &'static str,
     strict: bool,
-    schema: Schema<'a>,
+    schema: AnswerSchema<'a>,
 }
 
 /// Features of a request that depend on the endpoint.

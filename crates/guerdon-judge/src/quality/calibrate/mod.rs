@@ -150,8 +150,13 @@ impl JudgeSource {
                     verdict::silence_verdict(rubric).points()
                 } else {
                     let findings = self.findings(rubric, &case, repeat, reversed).await?;
-                    verdict::weigh(rubric, &[findings.iter().collect()], Pooling::Median, &case)
-                        .points()
+                    verdict::weigh(
+                        rubric,
+                        &[findings.iter().collect()],
+                        Pooling::Median,
+                        &case.turn,
+                    )
+                    .points()
                 };
             }
             let [a, b] = points;

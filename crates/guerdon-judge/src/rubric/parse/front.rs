@@ -8,7 +8,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::rubric::version::KappaStamp;
-use crate::rubric::{CriterionKind, Grouping, Reasoning, RubricExample, RubricProbe, Scoring};
+use crate::rubric::{
+    CriterionKind, Grouping, Mode, Reasoning, RubricExample, RubricProbe, Scoring,
+};
 
 /// The front matter as written.
 #[derive(Debug, Deserialize)]
@@ -29,6 +31,19 @@ pub(crate) struct FrontMatter {
     pub(crate) scoring: Option<Spanned<Scoring>>,
     /// Place of the judge's reasons. Default: `"none"`.
     pub(crate) reasoning: Option<Spanned<Reasoning>>,
+    /// Form of the question: `"absolute"` shows the judge one reply, `"listwise"` all replies of a
+    /// group. Default: `"absolute"`.
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    /// Listwise: number of calls that show the replies in another order, 1 to 10; their points are
+    /// averaged. Default: 1.
+    pub(crate) shuffles: Option<Spanned<u32>>,
+    /// Listwise: largest number of replies in one call, 4 to 64. A larger group is split, and two of
+    /// its replies are in every call. Default: 16.
+    pub(crate) per_call: Option<Spanned<u32>>,
+    /// Listwise: least number of replies at which a group is judged although samples of it are
+    /// missing; at least 2. Default: only complete groups are judged.
+    pub(crate) min_size: Option<Spanned<u32>>,
     /// Points of an empty reply; negative. Default: the worst levels of the criteria that it fails.
     pub(crate) empty_points: Option<Spanned<Finite>>,
     /// Number of samples from each judge. The median of their verdicts counts. Default: 1.

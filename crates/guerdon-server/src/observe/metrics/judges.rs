@@ -28,6 +28,7 @@ pub(crate) struct JudgeMetrics {
     mean_points: ProfileGauge,
     length_correlation: ProfileGauge,
     clipped: ProfileGauge,
+    position_bias: ProfileGauge,
     unjudged: ProfileGauge,
 }
 
@@ -83,10 +84,12 @@ impl JudgeMetrics {
             mean_points: Family::default(),
             length_correlation: Family::default(),
             clipped: Family::default(),
+            position_bias: Family::default(),
             unjudged: Family::default(),
         };
         let Self { calls, call_seconds, wait_seconds, tokens, cost, probes, alarm, .. } = &metrics;
-        let Self { mean_points, length_correlation, clipped, unjudged, .. } = &metrics;
+        let Self { mean_points, length_correlation, clipped, position_bias, unjudged, .. } =
+            &metrics;
         registry.register(
             "judge_calls",
             "Judge questions by outcome; `cached` ones are free, `checked` ones are guerdon's own",
@@ -134,6 +137,11 @@ impl JudgeMetrics {
             "judge_clipped",
             "Share of turns whose judge points alone reach the bound of the fusion, in the last minute",
             clipped.clone(),
+        );
+        registry.register(
+            "judge_position_bias",
+            "Points that the last place of a list has more than the first place, whatever reply is there, in the last minute; NaN without listwise prompts",
+            position_bias.clone(),
         );
         registry.register(
             "judge_unjudged",
@@ -192,7 +200,7 @@ impl JudgeMetrics {
 
     /// Sets the statistics of the judge's points since the last report.
     #[expect(clippy::cast_precision_loss, reason = "turns are short of 2^53")]
-    pub(crate) fn drift(&self, profile: &str, report: &DriftReport) {
+    pub(crate) fn drift(&self, profile: &str, report: &DriftReport, position_bias: Option<f64>) {
         let labels = ProfileLabels { profile: profile.to_owned() };
         let set = |number: &ProfileGauge, value: Option<f64>| {
             number.get_or_create(&labels).set(value.unwrap_or(f64::NAN));
@@ -200,6 +208,7 @@ impl JudgeMetrics {
         set(&self.mean_points, report.mean_points);
         set(&self.length_correlation, report.length_correlation);
         set(&self.clipped, report.clipped);
+        set(&self.position_bias, position_bias);
         let turns = report.judged + report.unjudged;
         set(&self.unjudged, (turns > 0).then(|| report.unjudged as f64 / turns as f64));
     }

@@ -61,8 +61,10 @@ pub(crate) struct InputEntry {
 impl RowText<'_> {
     /// Parses the text.
     pub(super) fn parse(&self, options: &RowOptions) -> RowRollouts {
-        let refused =
-            |invalid| Some(RolloutEntry { id: None, group: None, rollout: Err(invalid) }).into();
+        let refused = |invalid| {
+            Some(RolloutEntry { id: None, group: None, attempt: None, rollout: Err(invalid) })
+                .into()
+        };
         if self.is_cut {
             let detail = format!("it has more than {} MiB", LINE_BYTES >> 20);
             return refused(Invalid::new(ProblemCode::RolloutTooLarge, "", detail));

@@ -92,7 +92,8 @@ impl RowOptions {
                 let detail = format!("as a row of the form `{}`: {detail}", form.name());
                 let invalid = Invalid::new(ProblemCode::InvalidRequest, "", detail)
                     .hint("name the form of the rows with --form");
-                Some(RolloutEntry { id: None, group: None, rollout: Err(invalid) }).into()
+                Some(RolloutEntry { id: None, group: None, attempt: None, rollout: Err(invalid) })
+                    .into()
             }
         }
     }

@@ -1,0 +1,337 @@
+//! Listwise prompts: the replies of a group are judged together, on the last asked turn of each
+//! rollout.
+//!
+//! A group is judged as a whole or not at all. If it is not whole, or a question about it has no
+//! answer, every rollout of it abstains in the name of the prompt. Empty replies are not shown, and
+//! equal replies are shown once.
+
+mod ballots;
+mod shared;
+mod split;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::future::{BoxFuture, FutureExt, join_all};
+use guerdon_fusion::{GroupAsk, GroupMember, GroupSource};
+use guerdon_queue::Flow;
+use guerdon_types::{
+    AbstainReason, AbstainWhy, Abstention, Context, Finite, GroupJudgement, JudgePart, Part,
+    Signal, Usage,
+};
+use tokio::time::Instant;
+
+use self::ballots::RubricGroup;
+use self::shared::{SharedPrompt, dialogues};
+use crate::ask::case::Case;
+use crate::ask::digest::PartsHasher;
+use crate::ask::listing::ListedReply;
+use crate::ask::verdict::{self, RubricVerdict};
+use crate::endpoint::Asker;
+use crate::quality::position::PositionSums;
+use crate::rubric::{Listwise, Rubric};
+use crate::source::JudgeSource;
+use crate::source::outcome::{RubricOutcome, abstention, joint_signal};
+
+/// Size in bytes of the dialogues of a group from which they are compared on another thread.
+const LARGE_GROUP: usize = 64 << 10;
+
+/// The judgement of one rubric about a group.
+struct GroupVerdicts {
+    rubric: Arc<Rubric>,
+    /// The verdict about each distinct reply, or the reason why there is none.
+    verdicts: Result<Vec<RubricVerdict>, Abstention>,
+    usage: Usage,
+    cached: Option<bool>,
+    model: Option<String>,
+    questions: usize,
+    sums: PositionSums,
+}
+
+impl GroupSource for JudgeSource {
+    fn scores_rollouts(&self) -> bool {
+        self.prompts.rubrics().iter().any(|rubric| rubric.listwise.is_none())
+    }
+
+    fn score_group<'a>(&'a self, ask: GroupAsk<'a>) -> BoxFuture<'a, Vec<Vec<Signal>>> {
+        self.judged_group(ask).boxed()
+    }
+}
+
+impl JudgeSource {
+    async fn judged_group(&self, ask: GroupAsk<'_>) -> Vec<Vec<Signal>> {
+        let alone = self.scores_rollouts();
+        let shared = match ask.conflict {
+            Some(conflict) => Err(conflict.to_owned()),
+            None => shared(ask.members).await,
+        };
+        if !alone {
+            let turns = u64::try_from(ask.members.len()).unwrap_or_default();
+            self.asked_turns.fetch_add(turns, Ordering::Relaxed);
+        }
+        let rubrics = self.prompts.rubrics();
+        let asked = rubrics.iter().filter_map(|rubric| Some((rubric, rubric.listwise?)));
+        let asked = asked.map(|(rubric, listwise)| {
+            let shared = &shared;
+            async move {
+                let judged = match judgeable(&ask, listwise, shared) {
+                    Ok(shared) => self.judged_together(rubric, listwise, shared, &ask).await,
+                    Err(detail) => Err(detail),
+                };
+                judged.unwrap_or_else(|detail| {
+                    let detail = format!("prompt `{}`: {detail}", rubric.id);
+                    GroupVerdicts::without_call(rubric, Err(incomplete(detail).about(&rubric.id)))
+                })
+            }
+        });
+        let judged = join_all(asked).await;
+        self.signals(&ask, &judged, shared.ok().as_ref())
+    }
+
+    /// Asks `rubric` about the replies of a whole group.
+    async fn judged_together(
+        &self,
+        rubric: &Arc<Rubric>,
+        listwise: Listwise,
+        shared: &SharedPrompt,
+        ask: &GroupAsk<'_>,
+    ) -> Result<GroupVerdicts, String> {
+        let contexts = ask.members.iter().map(|member| &member.rollout.context);
+        let facts = shared_facts(rubric, contexts)?;
+        let calls = split::split(shared.replies.len(), listwise);
+        let case = |places: &Vec<usize>| {
+            let listed: Vec<&ListedReply> =
+                places.iter().filter_map(|place| shared.replies.get(*place)).collect();
+            let mut set = PartsHasher::default();
+            set.add(shared.before.as_bytes());
+            listed.iter().for_each(|reply| set.add(&reply.digest));
+            Case {
+                before: &shared.before,
+                turn: Default::default(),
+                listed,
+                facts,
+                nonce: &self.nonce,
+                digest: set.finish(),
+            }
+        };
+        let cases: Vec<Case<'_>> =
+            calls.iter().filter(|places| !places.is_empty()).map(case).collect();
+        let group = RubricGroup { rubric, listwise, calls: &calls, cases: &cases };
+        let questions = self.group_questions(&group);
+        let flow = Flow { client: ask.client, ..self.flow.clone() };
+        let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
+        let outcomes = self.asked(&questions, &asker).await;
+        let judged = self.group_verdicts(&group, shared, &questions, outcomes);
+        self.position.observe(judged.sums);
+        Ok(judged)
+    }
+
+    /// The signals of each member, from the verdicts of all rubrics.
+    fn signals(
+        &self,
+        ask: &GroupAsk<'_>,
+        judged: &[GroupVerdicts],
+        shared: Option<&SharedPrompt>,
+    ) -> Vec<Vec<Signal>> {
+        let mut evidence = GroupJudgement {
+            rollouts: ask.members.len(),
+            replies: shared.map_or(0, |shared| shared.replies.len()),
+            questions: judged.iter().map(|one| one.questions).sum(),
+            position_bias: None,
+        };
+        let mut sums = PositionSums::default();
+        for one in judged {
+            if one.rubric.listwise.is_some_and(|listwise| listwise.shuffles > 1) {
+                sums.add(one.sums);
+            }
+        }
+        evidence.position_bias = sums.bias().and_then(|bias| Finite::new(bias).ok());
+        let members = ask.members.iter().enumerate();
+        let signals = members.map(|(number, member)| {
+            let reply = shared.and_then(|shared| shared.reply_of.get(number).copied().flatten());
+            let mut outcomes = Vec::with_capacity(judged.len());
+            for one in judged {
+                outcomes.extend(one.of(number, reply));
+            }
+            let is_silent = reply.is_none() && outcomes.is_empty() && shared.is_some();
+            if is_silent && member.signals.is_empty() {
+                let rubrics = self.prompts.rubrics();
+                let silence = verdict::joint_silence_verdict(rubrics);
+                outcomes.push(RubricOutcome::without_call(silence));
+            }
+            self.member_signals(member, outcomes, &evidence)
+        });
+        signals.collect()
+    }
+
+    /// The signals about one member: those about the rollout alone, and the joint one on its last
+    /// turn.
+    fn member_signals(
+        &self,
+        member: &GroupMember<'_>,
+        outcomes: Vec<RubricOutcome>,
+        evidence: &GroupJudgement,
+    ) -> Vec<Signal> {
+        let Some((last, earlier)) = member.turns.split_last() else { return Vec::new() };
+        let mut signals: Vec<Signal> = member.signals.to_vec();
+        let rubrics = || self.prompts.rubrics().iter().filter(|rubric| rubric.listwise.is_some());
+        for place in 0..earlier.len() {
+            let unjudged = rubrics().map(|rubric| {
+                let detail = format!(
+                    "prompt `{}`: a listwise prompt judges the last asked turn of a rollout; score \
+                     that turn only",
+                    rubric.id
+                );
+                incomplete(detail).about(&rubric.id)
+            });
+            match signals.get_mut(place) {
+                Some(signal) => signal.abstained.extend(unjudged),
+                None => {
+                    let mut unjudged = unjudged;
+                    let first = unjudged.next().unwrap_or_else(no_prompt);
+                    signals.push(Signal::abstained(first).and_abstained(unjudged));
+                }
+            }
+        }
+        if outcomes.is_empty() {
+            // An empty turn, about which the prompts that judge one reply have a verdict.
+            return signals;
+        }
+        let mut joint = joint_signal(outcomes, || self.models());
+        if let Some(Part::Judge(part)) = &mut joint.part {
+            part.group = Some(evidence.clone());
+        }
+        let turn = member.rollout.messages.get(*last).map(|message| message.content.as_str());
+        match signals.get_mut(earlier.len()) {
+            Some(alone) => merge(alone, joint),
+            None => {
+                self.drift.observe(turn.unwrap_or_default(), &joint);
+                signals.push(joint);
+            }
+        }
+        signals
+    }
+}
+
+impl GroupVerdicts {
+    fn without_call(
+        rubric: &Arc<Rubric>,
+        verdicts: Result<Vec<RubricVerdict>, Abstention>,
+    ) -> Self {
+        Self {
+            rubric: Arc::clone(rubric),
+            verdicts,
+            usage: Usage::default(),
+            cached: None,
+            model: None,
+            questions: 0,
+            sums: PositionSums::default(),
+        }
+    }
+
+    /// The outcome for member `number`, whose reply is at place `reply`; `None` for an empty reply
+    /// of a judged group. The first member has the cost of the whole group.
+    fn of(&self, number: usize, reply: Option<usize>) -> Option<RubricOutcome> {
+        let verdict = match &self.verdicts {
+            Ok(verdicts) => Ok(verdicts.get(reply?)?.clone()),
+            Err(why) => Err(why.clone()),
+        };
+        Some(RubricOutcome {
+            prompt: Some(self.rubric.id.clone()),
+            verdict,
+            missing: Vec::new(),
+            usage: if number == 0 { self.usage } else { Usage::default() },
+            cached: self.cached,
+            model: self.model.clone(),
+        })
+    }
+}
+
+/// The parts of a group, on another thread if they are large.
+async fn shared(members: &[GroupMember<'_>]) -> Result<SharedPrompt, String> {
+    let dialogues = dialogues(members);
+    let bytes: usize = dialogues.iter().flatten().map(|message| message.content.len()).sum();
+    if bytes < LARGE_GROUP {
+        return SharedPrompt::of(&dialogues);
+    }
+    let shared = tokio::task::spawn_blocking(move || SharedPrompt::of(&dialogues)).await;
+    shared.unwrap_or_else(|_| Err("comparing its rollouts did not end".to_owned()))
+}
+
+/// The parts of a group that is whole, or the reason why it is not judged.
+fn judgeable<'a>(
+    ask: &GroupAsk<'_>,
+    Listwise { min_size, .. }: Listwise,
+    shared: &'a Result<SharedPrompt, String>,
+) -> Result<&'a SharedPrompt, String> {
+    let (present, expected) = (ask.members.len(), ask.expected);
+    let least = min_size.unwrap_or(2);
+    if let (Some(_), Err(conflict)) = (ask.conflict, shared) {
+        return Err(format!("the group cannot be compared: {conflict}"));
+    }
+    if expected < 2 {
+        return Err(
+            "a listwise prompt compares the samples of a group, and this group has one; send all \
+             samples of a prompt with the same `group`"
+                .to_owned(),
+        );
+    }
+    if present < expected && min_size.is_none_or(|least| present < least) {
+        let (those, verb) = if present == 1 { ("sample", "is") } else { ("samples", "are") };
+        return Err(format!(
+            "{present} {those} of the group {verb} there that can be scored, and it has {expected}"
+        ));
+    }
+    if present < least {
+        return Err(format!("the group has {present} samples, and `min_size` is {least}"));
+    }
+    shared.as_ref().map_err(|conflict| format!("the group cannot be compared: {conflict}"))
+}
+
+/// The facts that a rubric shows, which all members share.
+fn shared_facts<'a>(
+    rubric: &Rubric,
+    mut contexts: impl Iterator<Item = &'a Context>,
+) -> Result<&'a Context, String> {
+    let Some(first) = contexts.next() else { return Err("the group has no rollouts".to_owned()) };
+    let shown = rubric.selection.select(first);
+    if contexts.all(|other| rubric.selection.select(other) == shown) {
+        return Ok(first);
+    }
+    Err("the rollouts of the group differ in a fact that the prompt shows".to_owned())
+}
+
+/// Adds a joint judgement to the signal about the rollout alone.
+fn merge(alone: &mut Signal, joint: Signal) {
+    alone.usage.add(&joint.usage);
+    alone.abstained.extend(joint.abstained);
+    let (first, second) = match (alone.part.take(), joint.part) {
+        (Some(Part::Judge(first)), Some(Part::Judge(second))) => (first, second),
+        (first, second) => {
+            alone.part = first.or(second);
+            return;
+        }
+    };
+    let JudgePart { points, mut criteria, cached, model, .. } = first;
+    criteria.extend(second.criteria);
+    match Finite::new(points.get() + second.points.get()) {
+        Ok(points) => {
+            let (cached, group) = (cached && second.cached, second.group);
+            alone.part = Some(Part::Judge(JudgePart { points, criteria, cached, model, group }));
+        }
+        Err(_) => alone.abstained.push(abstention(
+            AbstainWhy::NotFinite,
+            "the sum of the criteria's points is not finite",
+        )),
+    }
+}
+
+/// An abstention of all members of a group that cannot be compared.
+fn incomplete(detail: impl Into<String>) -> Abstention {
+    // Clients of the first version have no `why` for it; this is the nearest.
+    abstention(AbstainWhy::MissingContext, detail).because(AbstainReason::GroupIncomplete)
+}
+
+fn no_prompt() -> Abstention {
+    abstention(AbstainWhy::Internal, "no judge prompt is configured")
+}
