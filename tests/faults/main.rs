@@ -22,6 +22,7 @@
 //! | `command_line.rs` | full and closed outputs, interrupted runs, mistakes at the start |
 //! | `absence.rs` | silent sources, empty folders, another configuration than expected |
 //! | `judge_money.rs` | kill -9, torn files, full disks and leaving clients: answers are paid once |
+//! | `traces.rs` | no fault: traces from a caller to a judge; a collector that is away |
 //! | `fusion_by_hand.rs` | no fault: rewards recomputed by the paper's formulas |
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -44,6 +45,7 @@ mod shutdown;
 mod sizes;
 mod timeouts;
 mod tokens;
+mod traces;
 mod values;
 mod work_bounds;
 

@@ -53,5 +53,8 @@ pub use error::LoadError;
 pub use listen::{BoundSocket, StartError};
 pub use load::{secrets, texts};
 pub use observe::metrics::Metrics;
-pub use observe::telemetry::{InvalidLogFilter, install as install_telemetry};
+pub use observe::telemetry::{
+    InvalidLogFilter, Telemetry, TelemetryError, install as install_telemetry, install_logs,
+};
+pub use observe::traces::TraceError;
 pub use serve::{RunningServer, start, start_on};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use parking_lot::Mutex;
@@ -179,6 +179,7 @@ impl fmt::Debug for JudgeScript {
 struct JudgeState {
     script: JudgeScript,
     requests: Mutex<Vec<Value>>,
+    headers: Mutex<Vec<HeaderMap>>,
     calls: watch::Sender<usize>,
     /// One permit for each call that may still be answered.
     gate: Semaphore,
@@ -219,6 +220,7 @@ impl StandInJudge {
         let endpoint = Arc::new(JudgeState {
             script,
             requests: Mutex::default(),
+            headers: Mutex::default(),
             calls: watch::Sender::new(0),
             gate: Semaphore::new(open),
         });
@@ -267,11 +269,22 @@ impl StandInJudge {
     pub fn requests(&self) -> Vec<Value> {
         self.endpoint.requests.lock().clone()
     }
+
+    /// The headers of the calls that have arrived, in their order.
+    #[must_use]
+    pub fn headers(&self) -> Vec<HeaderMap> {
+        self.endpoint.headers.lock().clone()
+    }
 }
 
-async fn answer(State(endpoint): State<Arc<JudgeState>>, body: String) -> Response {
+async fn answer(
+    State(endpoint): State<Arc<JudgeState>>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
     let request: Value = serde_json::from_str(&body).unwrap();
     endpoint.requests.lock().push(request.clone());
+    endpoint.headers.lock().push(headers);
     endpoint.calls.send_modify(|calls| *calls += 1);
     endpoint.gate.acquire().await.unwrap().forget();
     let reply = endpoint.script.reply(&request).named_for(&request);

@@ -1,6 +1,7 @@
-//! A scripted judge, a scripted guerdon server and `wait_until`, for tests only.
+//! A scripted judge, a scripted guerdon server, a collector of traces and `wait_until`, for tests
+//! only.
 //!
-//! Both stand-ins are HTTP servers on a port of the loopback interface. They answer from a script,
+//! The stand-ins are HTTP servers on a port of the loopback interface. They answer from a script,
 //! record all requests, and stop when they are dropped. Everything here fails by panicking.
 //!
 //! ```
@@ -25,6 +26,7 @@
 //! | `judge.rs` | [`StandInJudge`], an OpenAI-compatible endpoint, and [`JudgeReply`], a line of its script |
 //! | `listed.rs` | [`listed_replies`], the replies of a group in a question, and [`listed_verdict`], an answer |
 //! | `server.rs` | [`StandInServer`], a guerdon server, and [`ServerReply`], a line of its script |
+//! | `otlp.rs` | [`StandInCollector`], an OpenTelemetry collector, and [`ReceivedSpan`] |
 //! | `batch.rs` | Score requests with known rewards, and the replies to them |
 //! | `wait.rs` | [`wait_until`] and [`wait_until_blocking`]: bounded polling |
 
@@ -38,12 +40,14 @@
 mod batch;
 mod judge;
 mod listed;
+mod otlp;
 mod server;
 mod wait;
 
 pub use batch::{numbered_batch, score_response, stream_lines};
 pub use judge::{JudgeReply, StandInJudge};
 pub use listed::{listed_replies, listed_verdict};
+pub use otlp::{ReceivedSpan, StandInCollector};
 pub use server::{ReceivedRequest, ServerReply, StandInServer};
 pub use wait::{wait_until, wait_until_blocking};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use guerdon_server::config::{ConfigSource, ServerConfig};
-use guerdon_server::{Engine, install_telemetry};
+use guerdon_server::{Engine, install_logs};
 use guerdon_types::{Info, Invalid, RolloutResult, ScoreRequest};
 
 /// The results of a request, each with its index.
@@ -24,7 +24,7 @@ impl LocalEngine {
             // The progress bar replaces the messages of level `info`.
             quiet.log = "warn".into();
         }
-        install_telemetry(&quiet)?;
+        install_logs(&quiet)?;
         Ok(Self { engine: tokio::task::spawn_blocking(move || Engine::load(source)).await?? })
     }
 

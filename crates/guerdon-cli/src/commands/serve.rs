@@ -30,11 +30,12 @@ pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(listen) = &serve.listen {
         source.overrides.push(Override::new("--listen", &["server", "listen"], listen.clone()));
     }
-    install_telemetry(&source.load()?.server)?;
+    let telemetry = install_telemetry(&source.load()?.server, &*source.environment)?;
     let runtime = runtime()?;
     let stopped = runtime.block_on(serve_until_stopped(source, &signals));
     // Work on behalf of clients that have gone may still run on blocking threads.
     runtime.shutdown_background();
+    telemetry.stop();
     Ok(exit_code(stopped?))
 }
 

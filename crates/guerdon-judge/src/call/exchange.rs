@@ -7,6 +7,7 @@ use std::time::Duration;
 use guerdon_queue::{AdmissionPermit, LoadSignal, QueuePosition};
 use guerdon_types::Usage;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use crate::ask::key::{Identity, QuestionKey};
 use crate::ask::question::RenderedQuestion;
@@ -60,8 +61,21 @@ impl JudgeClient {
         let AttemptSpec { reduce_reasoning, refusals, .. } = attempt;
         let features = address.capabilities.for_question(index, reduce_reasoning, refusals);
         let started = Instant::now();
-        let outcome = self.post(index, address, attempt, features).await;
+        let span = tracing::debug_span!(
+            "chat",
+            gen_ai.operation.name = "chat",
+            gen_ai.provider.name = "openai",
+            gen_ai.request.model = self.identity.model,
+            gen_ai.request.max_tokens = attempt.max_tokens,
+            gen_ai.usage.input_tokens = tracing::field::Empty,
+            gen_ai.usage.output_tokens = tracing::field::Empty,
+            server.address = address.name,
+            guerdon.attempt = attempt.number,
+            error.type = tracing::field::Empty,
+        );
+        let outcome = self.post(index, address, attempt, features).instrument(span.clone()).await;
         let took = started.elapsed();
+        trace_outcome(&span, &outcome);
         let (mut refused, mut checks) = (None, Usage::default());
         if let Err(fault) = &outcome
             && let Some(refusal) = address.capabilities.refused(features, fault)
@@ -157,6 +171,19 @@ impl JudgeClient {
         let prompt = if cached { reply.prompt_tokens } else { uncached };
         let completion = if whole_room { u64::from(max_tokens) } else { reply.completion_tokens };
         reply.is_counted().then_some(prompt.saturating_add(completion))
+    }
+}
+
+/// Notes the tokens of a reply, or the kind of a fault, in the span of its request.
+fn trace_outcome(span: &Span, outcome: &Result<Completion, Fault>) {
+    match outcome {
+        Ok(reply) => {
+            span.record("gen_ai.usage.input_tokens", reply.prompt_tokens);
+            span.record("gen_ai.usage.output_tokens", reply.completion_tokens);
+        }
+        Err(fault) => {
+            span.record("error.type", fault.class.outcome().as_str());
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use opentelemetry::{Context, global};
+use opentelemetry_http::HeaderInjector;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
@@ -89,6 +91,11 @@ impl Http {
         if let Some((name, key)) = &self.key {
             request = request.header(name, key.clone());
         }
+        let mut trace = HeaderMap::new();
+        global::get_text_map_propagator(|propagator| {
+            propagator.inject_context(&Context::current(), &mut HeaderInjector(&mut trace));
+        });
+        let request = request.headers(trace);
         let mut response = request.send().await.map_err(|error| lost(&error))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut body = Vec::new();

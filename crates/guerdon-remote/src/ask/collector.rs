@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::answer::{Silence, TurnAnswer};
 use super::cache::TurnAnswerCache;
@@ -235,12 +236,14 @@ impl Collector {
                 full.extend(by_client.remove(&client));
             } else if let Some(number) = lingering {
                 let collector = Arc::clone(self);
-                self.config.tasks.spawn(async move { collector.linger(client, number).await });
+                let lingering = async move { collector.linger(client, number).await };
+                self.config.tasks.spawn(lingering.in_current_span());
             }
         }
         for batch in full {
             let collector = Arc::clone(self);
-            self.config.tasks.spawn(async move { collector.send(batch, client).await });
+            let sending = async move { collector.send(batch, client).await };
+            self.config.tasks.spawn(sending.in_current_span());
         }
     }
 

@@ -14,10 +14,13 @@ use guerdon_queue::{
     Admission, AdmissionLimits, AdmissionPermit, Backoff, Demand, Flow, LoadSignal, ProbeResult,
     QueuePosition, named_delay,
 };
+use opentelemetry::{Context, global};
+use opentelemetry_http::HeaderInjector;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::fault::{CallClass, CallFault};
 use super::limits::CallLimits;
@@ -133,7 +136,18 @@ impl ServiceEndpoint {
             let permit = self.permit(request, &flow, &mut progress).await?;
             let (index, position) = (permit.address(), permit.position());
             let sent = Instant::now();
-            let outcome = self.attempt(index, request, progress.deadline).await;
+            let span = tracing::debug_span!(
+                "source.call",
+                http.request.method = "POST",
+                server.address = self.addresses.get(index).and_then(|one| one.url.host_str()),
+                guerdon.turns = request.turns,
+                error.type = tracing::field::Empty,
+            );
+            let outcome =
+                self.attempt(index, request, progress.deadline).instrument(span.clone()).await;
+            if let Err(fault) = &outcome {
+                span.record("error.type", fault.class.as_str());
+            }
             let signal = outcome.as_ref().map_or_else(CallFault::signal, |_| LoadSignal::Accepted);
             permit.settle(Some(request.turns), signal, sent.elapsed());
             let fault = match outcome {
@@ -214,6 +228,9 @@ impl ServiceEndpoint {
             HeaderValue::from(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         );
         self.authorise(&mut headers);
+        global::get_text_map_propagator(|propagator| {
+            propagator.inject_context(&Context::current(), &mut HeaderInjector(&mut headers));
+        });
         let posted = self.transport.post(&address.url, headers, request.body.clone());
         let reply = match tokio::time::timeout(limit, posted).await {
             Ok(Ok(reply)) => reply,

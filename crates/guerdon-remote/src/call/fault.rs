@@ -35,6 +35,22 @@ pub(super) enum CallClass {
     Internal,
 }
 
+impl CallClass {
+    /// The class as the `error.type` of a span.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::Denied => "denied",
+            Self::Transient => "transient",
+            Self::Unreachable => "unreachable",
+            Self::BadRequest => "bad_request",
+            Self::LongReply => "long_reply",
+            Self::Late => "deadline",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CallFault {

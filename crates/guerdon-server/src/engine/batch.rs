@@ -23,6 +23,7 @@ use crate::engine::results::{PendingResults, RequestInHand, RolloutAnswer};
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::engine::snapshot::{Snapshot, check_digest};
 use crate::observe::metrics::Metrics;
+use crate::observe::traces::EVALUATION;
 
 /// Rollouts per task: few enough to spread the rules over the cores.
 const ROLLOUTS_PER_TASK: usize = 32;
@@ -294,14 +295,26 @@ impl ScoringTask {
                 problem,
             ));
         }
+        let profile = profiles.of(index);
+        let span = tracing::debug_span!(
+            "rl.reward",
+            rl.sample.id = %entry.id_or_index(index),
+            rl.group.id = entry.group.as_ref().map(|group| group.as_str()),
+            guerdon.profile = profile.name,
+            guerdon.digest = profile.versions.digest,
+            guerdon.generation = profile.versions.generation,
+            rl.reward.score = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+        );
         let scoring = async {
             if scorer.settles_groups() {
                 return RolloutAnswer::Asked(index, scorer.ask(index, rollout, *deadline).await);
             }
             let (result, usage) = scorer.score(index, rollout, *deadline).await;
+            trace_result(&result);
             RolloutAnswer::Scored(ScoredRollout { index, result, usage })
         };
-        match std::panic::AssertUnwindSafe(scoring).catch_unwind().await {
+        match std::panic::AssertUnwindSafe(scoring.instrument(span)).catch_unwind().await {
             Ok(answered) => answered,
             Err(_) => {
                 tracing::error!(
@@ -311,6 +324,26 @@ impl ScoringTask {
                 self.request.refused(died(entry.id_or_index(index)))
             }
         }
+    }
+}
+
+/// Notes the reward, or the reason of its absence, in the current span.
+fn trace_result(result: &RolloutResult) {
+    let span = tracing::Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    if let Some(reward) = result.reward {
+        span.record("rl.reward.score", reward.get());
+        tracing::trace!(
+            target: EVALUATION,
+            { gen_ai.evaluation.name = "reward",
+            gen_ai.evaluation.score.value = reward.get() },
+            "gen_ai.evaluation.result"
+        );
+    }
+    if let Some(error) = &result.error {
+        span.record("error.type", error.code.as_str());
     }
 }
 

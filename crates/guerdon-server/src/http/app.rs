@@ -26,6 +26,7 @@ use crate::http::problem::{ApiError, finish};
 use crate::http::request_context::RequestContext;
 use crate::http::routes;
 use crate::http::state::App;
+use crate::observe::traces;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Header of every reply, so that a client of another version can report the mismatch.
@@ -147,6 +148,8 @@ async fn request_context(State(app): State<App>, mut request: Request, next: Nex
     request.extensions_mut().insert(context);
     let shown_path = guerdon_text::cut(&path, MAX_PATH_CHARS);
     let span = tracing::info_span!("http.request", http.method = %method, http.path = &*shown_path, request.id = id.as_str());
+    traces::continue_from(&span, request.headers());
+    let traced = span.clone();
     async {
         let mut response = finish(next.run(request).await, &id, &path);
         response.headers_mut().insert(VERSION.0, VERSION.1);
@@ -157,6 +160,7 @@ async fn request_context(State(app): State<App>, mut request: Request, next: Nex
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
+        traces::answered(&traced, &route, response.status().as_u16());
         let took = started.elapsed();
         app.engine.metrics().request(
             &route,

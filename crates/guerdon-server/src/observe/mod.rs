@@ -1,5 +1,6 @@
-//! Metrics, logs, and the decorator that observes every reward source.
+//! Metrics, logs, traces, and the decorator that observes every reward source.
 
 pub(crate) mod metrics;
 pub(crate) mod observed_source;
 pub(crate) mod telemetry;
+pub(crate) mod traces;

@@ -11,6 +11,7 @@ use guerdon_types::{AbstainWhy, Abstention, Part, Signal, SourceId, SourceKind};
 use tracing::Instrument as _;
 
 use crate::observe::metrics::Metrics;
+use crate::observe::traces::EVALUATION;
 
 /// Time beyond the deadline for a source to abstain by itself, before its turns abstain without it.
 const GRACE: Duration = Duration::from_millis(250);
@@ -83,6 +84,10 @@ impl ObservedSource {
 
     fn record(&self, signals: &[Signal], took: Duration) {
         self.metrics.source(self.id(), took);
+        let silent = signals.iter().filter(|signal| signal.part.is_none()).count();
+        if silent > 0 {
+            tracing::Span::current().record("source.abstained", silent);
+        }
         for signal in signals {
             for abstained in &signal.abstained {
                 // Always a reason of this version, since the signal was made in this process.
@@ -90,6 +95,14 @@ impl ObservedSource {
                     self.metrics.abstained(self.id(), why);
                 }
                 tracing::debug!(source.id = %self.id(), why = abstained.why.as_str(), detail = abstained.detail, "a source abstained");
+            }
+            if let Some(part) = &signal.part {
+                tracing::trace!(
+                    target: EVALUATION,
+                    { gen_ai.evaluation.name = self.id().as_str(),
+                    gen_ai.evaluation.score.value = part.value() },
+                    "gen_ai.evaluation.result"
+                );
             }
             if let Some(Part::Rules(part)) = &signal.part {
                 for hit in part.hits.iter().chain(&part.shadow) {
@@ -145,8 +158,12 @@ impl RewardSource for ObservedSource {
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
-        let span =
-            tracing::debug_span!("source.score", source.id = %self.id(), turns = ask.turns.len());
+        let span = tracing::debug_span!(
+            "source.score",
+            source.id = %self.id(),
+            turns = ask.turns.len(),
+            source.abstained = tracing::field::Empty,
+        );
         async move {
             let started = Instant::now();
             let (deadline, timeout) = self.deadline(ask.deadline, started);

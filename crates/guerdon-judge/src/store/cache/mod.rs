@@ -19,6 +19,7 @@ use std::time::Duration;
 use guerdon_types::Usage;
 use moka::future::Cache;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::ask::answer::{Failure, JudgeAnswer};
 use crate::ask::key::QuestionKey;
@@ -75,7 +76,7 @@ impl AnswerCache {
         call: impl Future<Output = (Result<JudgeAnswer, Failure>, Usage)> + Send + 'static,
     ) -> Option<CoalescedCall> {
         let answers = self.clone();
-        let flight = self.tasks.spawn(async move {
+        let flight = async move {
             let mut usage = Usage::default();
             let mut led = false;
             let call = async {
@@ -92,8 +93,8 @@ impl AnswerCache {
             // Boxed: moka holds the future several times over in its own.
             let entry = answers.memory.entry(key).or_try_insert_with(Box::pin(call)).await;
             CoalescedCall { result: entry.map(moka::Entry::into_value), usage, led }
-        });
-        flight.await.ok()
+        };
+        self.tasks.spawn(flight.in_current_span()).await.ok()
     }
 
     /// The answer in the file, unless it is too old.
