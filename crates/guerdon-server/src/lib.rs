@@ -43,7 +43,7 @@ mod serve;
 mod watch;
 
 pub use crate::http::auth::{Auth, OpenWithoutTokens};
-pub use crate::http::openapi_json;
+pub use crate::http::{RunningViewer, openapi_json, view};
 pub use engine::batch::{Batch, BatchResults};
 pub use engine::group_report::GroupReport;
 pub use engine::scored_rollout::ScoredRollout;

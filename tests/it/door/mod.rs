@@ -3,6 +3,7 @@
 mod codings;
 mod fairness;
 mod foreign_pages;
+mod pages;
 mod timeouts;
 mod tokens;
 mod unfinished;

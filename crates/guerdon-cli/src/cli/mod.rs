@@ -6,6 +6,7 @@ mod fit;
 mod init;
 mod judge;
 mod rules;
+mod view;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use guerdon_client::optim::RolloutEstimator;
 pub(crate) use init::{InitArgs, Template};
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand, RescoreArgs};
 pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFormat};
+pub(crate) use view::ViewArgs;
 
 use crate::commands::score::{ExtraColumns, RowForm, Thoughts};
 
@@ -73,6 +75,9 @@ pub(crate) enum TopCommand {
     /// Score a file of rollouts
     #[command(after_help = SCORE)]
     Score(ScoreArgs),
+    /// Show scored rollouts in a browser: dialogues, parts of every reward, groups, runs, edits
+    #[command(after_help = view::EXAMPLES)]
+    View(ViewArgs),
     /// Check and try rule packs
     #[command(subcommand)]
     Rules(RulesCommand),

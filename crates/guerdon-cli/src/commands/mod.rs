@@ -20,6 +20,7 @@ mod serve;
 mod setup;
 mod signals;
 mod table;
+mod view;
 mod workbench;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ pub(crate) fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         TopCommand::Init(init) => init::run(&init),
         TopCommand::Serve(serve) => serve::run(&serve),
         TopCommand::Score(score) => score::run(&score),
+        TopCommand::View(view) => view::run(&view),
         TopCommand::Rules(rules) => rules::run(rules),
         TopCommand::Judge(judge) => judge::run(judge),
         TopCommand::Cache(cache) => cache::run(cache),

@@ -16,7 +16,7 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 55] = [
+const LINES: [&str; 56] = [
     "--help",
     "--version",
     "init fresh --template blank",
@@ -26,6 +26,7 @@ const LINES: [&str; 55] = [
     "score in.jsonl --local",
     "score in.jsonl --local --table",
     "score in.jsonl --local --out /dev/stdout",
+    "view rewards.jsonl --bundle pages",
     "rules check rules.yaml",
     "rules check rules.yaml --json",
     "rules test rules.yaml",
@@ -93,6 +94,7 @@ fn inputs(judge: &str) -> tempfile::TempDir {
         ("one.jsonl", one.to_owned()),
         ("gold.jsonl", gold),
         ("empty.jsonl", String::new()),
+        ("rewards.jsonl", "{\"id\": \"a\", \"reward\": 1.5, \"turns\": []}\n".to_owned()),
         ("values.jsonl", "{\"value\": 1}\n{\"value\": 2.5}\n".to_owned()),
         (
             "ratings.jsonl",

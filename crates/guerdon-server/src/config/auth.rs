@@ -35,7 +35,7 @@ pub struct TokenConfig {
 pub enum Scope {
     /// Everything except the admin routes: scoring, and all that `read` and `check` open.
     Score,
-    /// Reading: info, metrics and the rule packs in use.
+    /// Reading: info, metrics, the rule packs in use, and the inspector's pages.
     Read,
     /// `POST /v1/rules/check` alone.
     Check,

@@ -22,6 +22,7 @@ use crate::http::authorize::authorize;
 use crate::http::caller::address_of;
 use crate::http::content_coding::normalise_coding;
 use crate::http::expect::expected_digest;
+use crate::http::pages;
 use crate::http::problem::{ApiError, finish};
 use crate::http::request_context::RequestContext;
 use crate::http::routes;
@@ -103,6 +104,7 @@ pub(crate) fn router(app: App) -> Router {
     };
     routes
         .nest("/profiles/{profile}", with_profile)
+        .merge(pages::routes())
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(fallback)
         .method_not_allowed_fallback(async || {

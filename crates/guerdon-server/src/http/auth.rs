@@ -38,6 +38,12 @@ pub(crate) type TokenDigest = [u8; 32];
 )]
 pub struct OpenWithoutTokens(SocketAddr);
 
+impl OpenWithoutTokens {
+    pub(crate) const fn new(address: SocketAddr) -> Self {
+        Self(address)
+    }
+}
+
 /// The shortest token, in bytes. Shorter ones can be guessed.
 const MIN_TOKEN_BYTES: usize = 16;
 
@@ -100,6 +106,24 @@ impl Auth {
         }
     }
 
+    /// The token with this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&KnownToken> {
+        self.tokens.iter().find(|token| token.name == name)
+    }
+
+    /// Tokens of a test: names, secrets and scopes.
+    #[cfg(test)]
+    pub(crate) fn of<'t>(
+        tokens: impl IntoIterator<Item = (&'t str, &'t str, &'t [Scope])>,
+    ) -> Self {
+        let token = |(name, secret, scopes): (&str, &str, &[Scope])| KnownToken {
+            name: name.to_owned(),
+            digest: digest_of(secret),
+            scopes: scopes.to_vec(),
+        };
+        Self { tokens: tokens.into_iter().map(token).collect() }
+    }
+
     /// The token with this digest.
     pub(crate) fn find(&self, digest: &TokenDigest) -> Option<&KnownToken> {
         // Digests have equal lengths and all are compared, so the time does not depend on the token.
@@ -114,6 +138,11 @@ impl Auth {
 }
 
 impl KnownToken {
+    /// The SHA-256 of the token.
+    pub(crate) const fn digest(&self) -> &TokenDigest {
+        &self.digest
+    }
+
     /// The name, for the log and as the caller's identity.
     pub(crate) fn name(&self) -> &str {
         &self.name

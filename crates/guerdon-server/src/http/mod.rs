@@ -13,6 +13,7 @@ mod extract;
 mod guard;
 mod guesses;
 mod lru;
+pub(crate) mod pages;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;
 pub(crate) mod request_context;
@@ -21,3 +22,4 @@ pub(crate) mod state;
 
 pub use app::openapi_json;
 pub(crate) use app::router;
+pub use pages::{RunningViewer, view};

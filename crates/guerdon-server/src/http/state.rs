@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::http::admission::RequestAdmission;
 use crate::http::caller::Callers;
 use crate::http::guesses::GuessBrake;
+use crate::http::pages::{Inspector, NoRollouts};
 use crate::http::rate_limit::RateLimit;
 use crate::watch::trigger::Trigger;
 
@@ -22,6 +23,7 @@ pub(crate) struct App {
     pub(crate) rate_limit: Arc<RateLimit>,
     pub(crate) guesses: Arc<GuessBrake>,
     pub(crate) admission: Arc<RequestAdmission>,
+    pub(crate) inspector: Inspector,
 }
 
 impl App {
@@ -37,6 +39,7 @@ impl App {
             rate_limit: Arc::new(rate_limit),
             guesses: Arc::default(),
             admission: Arc::new(admission),
+            inspector: Inspector::new(Arc::new(NoRollouts)),
         }
     }
 
