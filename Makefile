@@ -11,7 +11,7 @@ MINUTES ?= 3
 SECONDS ?= 120
 FLOOR ?= 2.28
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-lsp test-wheels test-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-lsp test-ui test-wheels test-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ test-packs: ## Shipped packs with PyYAML and yamllint; installs them in a virtua
 test-lsp: ## The language server under the clients of pytest-lsp; installs it in a virtual environment
 	$(CARGO) build --package guerdon-cli --locked
 	PYTHON="$(PYTHON)" sh scripts/test_lsp.sh
+
+test-ui: ## The inspector in Chromium, with axe; installs Chromium and axe-core where they are missing
+	CARGO="$(CARGO)" timeout 15m sh scripts/test_ui.sh
 
 soak: onnxruntime ## Mixed traffic for MINUTES against the release build; fails if its memory grows
 	$(CARGO) build --release --package guerdon-cli --locked

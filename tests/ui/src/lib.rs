@@ -1,0 +1,19 @@
+//! The inspector in a real browser. `make test-ui` builds `guerdon`, installs Chromium where it is
+//! missing, and runs the tests of this package.
+//!
+//! | file | content |
+//! |---|---|
+//! | `browser.rs` | a tab of Chromium, with what its console said |
+//! | `inspector.rs` | the process `guerdon view` |
+//! | `negotiation.rs` | scored rollouts that look like a training run |
+//! | `hostile.rs` | scored rollouts whose texts attack the pages |
+
+mod browser;
+mod hostile;
+mod inspector;
+mod negotiation;
+
+pub use browser::Tab;
+pub use hostile::hostile;
+pub use inspector::{Inspector, guerdon, repository};
+pub use negotiation::negotiation;
