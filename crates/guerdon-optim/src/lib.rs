@@ -39,8 +39,8 @@
 //! |---|---|
 //! | [`mod@repo`] | one update, from rewards to gradients; presets of REPO and others |
 //! | [`reward`] | one reward from several; token rewards less a KL charge |
-//! | [`advantage`] | GAE, GRPO and relatives, OPO, GDPO, REINFORCE++, ReMax; whitening |
-//! | [`loss`] | policy, value and KL losses; aggregation, off-policy correction, logits |
+//! | [`advantage`] | GAE, GRPO and relatives, OPO, GDPO, REINFORCE++, ReMax, by turn; whitening |
+//! | [`loss`] | policy, value, KL and preference losses; aggregation, off-policy correction, logits |
 //! | [`kernel`] | row masks, number types and the vectorised walk over a batch |
 //! | [`monitors`] | health figures for training on several rewards |
 //! | [`error`] | [`OptimError`] |
@@ -72,8 +72,10 @@ pub use crate::advantage::group::{
     Estimator, GroupBatch, GroupConfig, advantages, advantages_with, spread, token_advantages,
 };
 pub use crate::advantage::opo::opo;
+pub use crate::advantage::otb::{OtbBatch, OtbConfig, TokenAlignment, optimal_token_baseline};
 pub use crate::advantage::returns::{remax, returns_to_go};
 pub use crate::advantage::rollout::{RolloutBatch, RolloutEstimator, rollout_advantages};
+pub use crate::advantage::turns::{TurnBatch, TurnGroupBatch, turn_gae, turn_group_advantages};
 pub use crate::advantage::whiten::{Moments, WhitenConfig, moments, whiten};
 pub use crate::error::OptimError;
 pub use crate::kernel::float::Float;
@@ -90,6 +92,9 @@ pub use crate::loss::policy::{
     ClipRange, PolicyBatch, PolicyConfig, PolicyReport, Surrogate, policy_loss,
 };
 pub use crate::loss::ppo::{PpoConfig, ppo_loss};
+pub use crate::loss::preference::{
+    KtoConfig, KtoReport, PairLoss, PairReport, PreferenceBatch, kto_loss, pair_loss, sft_loss,
+};
 pub use crate::loss::value::{ValueBatch, ValueConfig, ValueReport, value_loss};
 pub use crate::monitors::{
     MonitorConfig, MonitorReport, MonitorState, RewardMonitor, SourceReport, SourceRewards,

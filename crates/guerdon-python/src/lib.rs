@@ -25,12 +25,15 @@
 //! | `arrays.rs` | NumPy arrays in and out, masks |
 //! | `settings.rs`, `repo_settings.rs` | settings from text |
 //! | `advantages.rs`, `rewards.rs` | advantages; token rewards, KL, whitening, combined rewards |
+//! | `by_turn.rs` | advantages by turn, and by position in the rollouts of a group |
 //! | `losses.rs`, `correction.rs`, `logits.rs` | losses; importance weights; log-probs of logits |
+//! | `preference.rs` | losses on preferences; the imitation loss |
 //! | `queue.rs` | requests on disk |
 //! | `repo.rs`, `monitors.rs` | updates, whole or in two steps; the KL coefficient and health figures |
 
 mod advantages;
 mod arrays;
+mod by_turn;
 mod calls;
 mod client;
 mod correction;
@@ -38,6 +41,7 @@ mod errors;
 mod logits;
 mod losses;
 mod monitors;
+mod preference;
 mod queue;
 mod repo;
 mod repo_settings;
@@ -55,6 +59,8 @@ mod _guerdon {
         token_advantages,
     };
     #[pymodule_export]
+    use crate::by_turn::{optimal_token_baseline, turn_gae, turn_group_advantages};
+    #[pymodule_export]
     use crate::client::PyClient;
     #[pymodule_export]
     use crate::correction::{importance_weights, off_policy_rows, rejection_mask};
@@ -64,6 +70,8 @@ mod _guerdon {
     use crate::losses::{aggregation_weights, normaliser, policy_loss, value_loss};
     #[pymodule_export]
     use crate::monitors::{PyKlController, PyMonitor};
+    #[pymodule_export]
+    use crate::preference::{kto_loss, pair_loss, sft_loss};
     #[pymodule_export]
     use crate::queue::{PyQueue, PyQueueClaim};
     #[pymodule_export]

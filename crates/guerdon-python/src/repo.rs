@@ -149,6 +149,9 @@ struct Sampled<'py, F: NumpyFloat> {
     rewards: InputArray<'py, F>,
     reference: Option<InputArray<'py, F>>,
     old_values: Option<InputArray<'py, F>>,
+    correction: Option<InputArray<'py, F>>,
+    sum_pi_squared: Option<InputArray<'py, F>>,
+    turn_rewards: Option<InputArray<'py, F>>,
     /// `bootstrap`, `baselines`, `rm`, `judge` and `rules`.
     columns: [Option<InputArray<'py, F>>; 5],
     groups: Option<Vec<usize>>,
@@ -166,6 +169,9 @@ impl<'py, F: NumpyFloat> Sampled<'py, F> {
             rewards: InputArray::read(&required(given, "rewards")?, "rewards", &shape[..1])?,
             reference: table(given, "reference", &shape)?,
             old_values: table(given, "old_values", &shape)?,
+            correction: table(given, "correction", &shape)?,
+            sum_pi_squared: table(given, "sum_pi_squared", &shape)?,
+            turn_rewards: table(given, "turn_rewards", &shape)?,
             columns: [
                 column("bootstrap")?,
                 column("baselines")?,
@@ -192,6 +198,15 @@ impl<'py, F: NumpyFloat> Sampled<'py, F> {
         if let Some(old_values) = optional_slice(&self.old_values)? {
             batch = batch.with_old_values(old_values);
         }
+        if let Some(correction) = optional_slice(&self.correction)? {
+            batch = batch.with_correction(correction);
+        }
+        if let Some(sums) = optional_slice(&self.sum_pi_squared)? {
+            batch = batch.with_sum_pi_squared(sums);
+        }
+        if let Some(rewards) = optional_slice(&self.turn_rewards)? {
+            batch = batch.with_turn_rewards(rewards);
+        }
         if let Some(bootstrap) = optional_slice(bootstrap)? {
             batch = batch.with_bootstrap(bootstrap);
         }
@@ -212,9 +227,8 @@ fn step<'py, F: NumpyFloat>(
     let py = given.py();
     let (logp, shape) = InputArray::<F>::table(&required(given, "logp")?, "logp")?;
     let sampled = Sampled::<F>::read(given, shape)?;
-    let [values, correction, entropy] =
-        ["values", "correction", "entropy"].map(|name| table::<F>(given, name, &shape));
-    let (values, correction, entropy) = (values?, correction?, entropy?);
+    let (values, entropy) =
+        (table::<F>(given, "values", &shape)?, table::<F>(given, "entropy", &shape)?);
     let mut batch = sampled.batch(logp.slice()?)?;
     match (optional_slice(&values)?, optional_slice(&sampled.old_values)?) {
         (Some(values), Some(old_values)) => batch = batch.with_critic(values, old_values),
@@ -224,9 +238,6 @@ fn step<'py, F: NumpyFloat>(
                 "`values` and `old_values` go together; give both, or neither without a critic",
             ));
         }
-    }
-    if let Some(correction) = optional_slice(&correction)? {
-        batch = batch.with_correction(correction);
     }
     if let Some(entropy) = optional_slice(&entropy)? {
         batch = batch.with_entropy(entropy);

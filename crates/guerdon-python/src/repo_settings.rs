@@ -1,7 +1,8 @@
 //! The settings of a whole update, read from JSON text: a preset and the differences from it.
 
 use guerdon_client::optim::{
-    AdvantageMethod, CriticConfig, KlConfig, KlController, KlLossConfig, MonitorConfig, RepoConfig,
+    AdvantageMethod, CriticConfig, KlConfig, KlController, KlLossConfig, MonitorConfig, OtbConfig,
+    RepoConfig, TokenAlignment,
 };
 use pyo3::PyResult;
 use serde::Deserialize;
@@ -76,6 +77,28 @@ enum AdvantageSettings {
         eps: Option<f64>,
     },
     Opo {},
+    Otb {
+        #[serde(default = "default_alignment")]
+        alignment: String,
+        #[serde(default = "yes")]
+        zero_tail: bool,
+        eps: Option<f64>,
+    },
+    TurnGae {
+        #[serde(default = "one")]
+        gamma: f64,
+        #[serde(default = "default_lam")]
+        lam: f64,
+        alpha: Option<f64>,
+        value_lam: Option<f64>,
+    },
+    TurnGroup {
+        #[serde(default = "default_estimator")]
+        estimator: String,
+        eps: Option<f64>,
+        #[serde(default = "one")]
+        coefficient: f64,
+    },
     Gdpo {
         #[serde(default = "default_estimator")]
         estimator: String,
@@ -83,6 +106,14 @@ enum AdvantageSettings {
         #[serde(default = "ones")]
         weights: [f64; 3],
     },
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_alignment() -> String {
+    TokenAlignment::default().to_string()
 }
 
 fn one() -> f64 {
@@ -113,6 +144,18 @@ impl AdvantageSettings {
                 AdvantageMethod::Group(GroupSettings::of(&estimator, eps)?.into())
             }
             Self::Opo {} => AdvantageMethod::Opo,
+            Self::Otb { alignment, zero_tail, eps } => AdvantageMethod::Otb(OtbConfig {
+                alignment: alignment.parse().map_err(|error| optim_error(&error))?,
+                zero_tail,
+                eps: eps.unwrap_or(OtbConfig::default().eps),
+            }),
+            Self::TurnGae { gamma, lam, alpha, value_lam } => {
+                AdvantageMethod::TurnGae(GaeSettings { gamma, lam, alpha, value_lam }.into())
+            }
+            Self::TurnGroup { estimator, eps, coefficient } => AdvantageMethod::TurnGroup {
+                group: GroupSettings::of(&estimator, eps)?.into(),
+                coefficient,
+            },
             Self::Gdpo { estimator, eps, weights } => {
                 AdvantageMethod::Gdpo { group: GroupSettings::of(&estimator, eps)?.into(), weights }
             }

@@ -148,6 +148,12 @@ pub(crate) struct PolicySettings {
     tau_positive: Option<f64>,
     tau_negative: Option<f64>,
     beta: Option<f64>,
+    max_ratio: Option<f64>,
+    cov_share: Option<f64>,
+    cov_low: Option<f64>,
+    cov_high: Option<f64>,
+    seed: Option<u64>,
+    kl_coefficient: Option<f64>,
     #[serde(deserialize_with = "parse_name")]
     aggregation: Aggregation,
 }
@@ -156,11 +162,16 @@ pub(crate) struct PolicySettings {
 const SURROGATES: &[(&str, &[&str])] = &[
     ("ppo", &["clip_low", "clip_high", "dual_clip"]),
     ("gspo", &["clip_low", "clip_high"]),
+    ("gspo_token", &["clip_low", "clip_high"]),
     ("gmpo", &["clip_low", "clip_high"]),
     ("cispo", &["clip_low", "clip_high"]),
     ("sapo", &["tau_positive", "tau_negative"]),
     ("dro", &["beta"]),
     ("reinforce", &[]),
+    ("dppo_tv", &["clip_low", "clip_high", "max_ratio"]),
+    ("dppo_kl", &["clip_low", "clip_high", "max_ratio"]),
+    ("clip_cov", &["clip_low", "clip_high", "cov_share", "cov_low", "cov_high", "seed"]),
+    ("kl_cov", &["cov_share", "kl_coefficient"]),
 ];
 
 impl PolicySettings {
@@ -182,6 +193,12 @@ impl PolicySettings {
             ("tau_positive", self.tau_positive),
             ("tau_negative", self.tau_negative),
             ("beta", self.beta),
+            ("max_ratio", self.max_ratio),
+            ("cov_share", self.cov_share),
+            ("cov_low", self.cov_low),
+            ("cov_high", self.cov_high),
+            ("seed", self.seed.map(|seed| seed as f64)),
+            ("kl_coefficient", self.kl_coefficient),
         ];
         if let Some((stray, _)) =
             given.iter().find(|(field, value)| value.is_some() && !has.contains(field))
@@ -196,14 +213,32 @@ impl PolicySettings {
             )));
         }
         // GSPO's ratio is per row, and the range of its paper a thousandth of that for tokens.
-        let default =
-            if name == "gspo" { ClipRange { low: 3e-4, high: 4e-4 } } else { ClipRange::default() };
+        let default = match name {
+            "gspo" | "gspo_token" => ClipRange { low: 3e-4, high: 4e-4 },
+            // Of a probability, and of a divergence in nats.
+            "dppo_tv" => ClipRange { low: 0.15, high: 0.15 },
+            "dppo_kl" => ClipRange { low: 0.05, high: 0.05 },
+            _ => ClipRange::default(),
+        };
+        let max_ratio = self.max_ratio.unwrap_or(20.0);
+        let share = self.cov_share.unwrap_or(2e-4);
         let clip = ClipRange {
             low: self.clip_low.unwrap_or(default.low),
             high: self.clip_high.unwrap_or(default.high),
         };
         let surrogate = match name {
             "gspo" => Surrogate::Gspo { clip },
+            "gspo_token" => Surrogate::GspoToken { clip },
+            "dppo_tv" => Surrogate::DppoTv { clip, max_ratio },
+            "dppo_kl" => Surrogate::DppoKl { clip, max_ratio },
+            "clip_cov" => Surrogate::ClipCov {
+                clip,
+                share,
+                low: self.cov_low.unwrap_or(1.0),
+                high: self.cov_high.unwrap_or(5.0),
+                seed: self.seed.unwrap_or(0),
+            },
+            "kl_cov" => Surrogate::KlCov { share, coefficient: self.kl_coefficient.unwrap_or(1.0) },
             "gmpo" => Surrogate::Gmpo { clip },
             "cispo" => Surrogate::Cispo { clip },
             "sapo" => Surrogate::Sapo {

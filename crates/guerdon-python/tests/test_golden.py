@@ -86,6 +86,19 @@ def test_group_estimators_agree(cases):
         case.expect(optim.whiten(several, mask)[0], "gdpo_w1_0.5_2", "out", COUNT)
 
 
+def test_the_optimal_token_baseline_agrees_unless_a_rollout_has_no_sibling(cases):
+    for case in cases:
+        if case.name in ("singleton_groups", "one_valid_token", "masked_rows"):
+            continue
+        old, mask = case.input("old"), case.mask
+        rewards = optim.token_rewards(old, old, case.input("scores"), mask).rewards
+        for op, alignment in {"otb": "slots", "tir_otb": "tokens"}.items():
+            got, _ = optim.optimal_token_baseline(
+                rewards, old, case.input("spi2"), case.groups, mask, alignment=alignment
+            )
+            case.expect(got, op, "out", COUNT)
+
+
 def policy(case, op, corrected=None, **settings):
     advantages = case.output("gae_g0.99_l0.95", "adv_white")
     if advantages is None:
@@ -116,7 +129,13 @@ def test_policy_losses_and_their_gradients_agree(cases):
             op = f"ppo_vanilla__{aggregation.replace('_', '-')}"
             policy(case, op, aggregation=aggregation, dual_clip=3.0)
         policy(case, "ppo_cliphigher_c2", clip_high=0.28, dual_clip=2.0)
-        policy(case, "gspo__seq-mean-token-mean", surrogate="gspo", **rows)
+        policy(case, "gspo__seq-mean-token-mean", surrogate="gspo_token", **rows)
+        policy(case, "dppo_tv", surrogate="dppo_tv")
+        policy(case, "dppo_kl", surrogate="dppo_kl")
+        if case.name != "extreme_ratio":  # ours clamps the ratio
+            band = {"cov_share": 1.0, "cov_low": 0.05, "cov_high": 50.0}
+            policy(case, "clip_cov_all_in_band", surrogate="clip_cov", **band)
+            policy(case, "kl_cov_top10pct", surrogate="kl_cov", cov_share=0.1)
         policy(case, "sapo__seq-mean-token-mean", surrogate="sapo", **rows)
         policy(case, "cispo__token-mean", surrogate="cispo")
         policy(case, "dro__token-mean", surrogate="dro", beta=0.1)

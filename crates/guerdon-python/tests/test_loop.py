@@ -236,3 +236,42 @@ def test_a_forked_child_and_its_child_compute_the_same():
         assert not hung and child.exitcode == 0
     assert [queue.get() for _ in range(4)] == [want] * 4
     assert large().sum() == want, "the parent goes on with its own threads"
+
+
+def test_gspo_has_the_gradient_of_its_loss_where_advantages_vary():
+    numbers = np.random.default_rng(5)
+    logp, moved, advantages = (numbers.normal(size=(3, 5)) for _ in range(3))
+    old = logp - moved * 0.1
+    correction = numbers.uniform(0.5, 1.5, size=(3, 5))
+    wide = {"surrogate": "gspo", "clip_low": 0.9, "clip_high": 9.0, "correction": correction}
+    slopes = optim.policy_loss(logp, old, advantages, **wide).dlogp
+    step = 1e-6
+    for place in np.ndindex(3, 5):
+        up, down = logp.copy(), logp.copy()
+        up[place] += step
+        down[place] -= step
+        change = optim.policy_loss(up, old, advantages, **wide).loss - optim.policy_loss(down, old, advantages, **wide).loss
+        assert slopes[place] == pytest.approx(change / (2 * step), abs=1e-8)
+    flat = np.repeat(advantages[:, :1], 5, axis=1)
+    same = {**wide, "correction": None}
+    both = [optim.policy_loss(logp, old, flat, **{**same, "surrogate": name}).dlogp for name in ("gspo", "gspo_token")]
+    np.testing.assert_allclose(*both, rtol=1e-12)
+
+
+def test_credit_by_turn():
+    mask = np.array([[1, 1, 0, 1], [1, 0, 1, 1]])
+    rewards = np.array([[0.5, 0.5, np.nan, 2.0], [0.0, np.nan, 1.0, 1.0]])
+    advantages, returns = optim.turn_gae(rewards, np.zeros((2, 4)), mask, gamma=0.5, lam=1.0)
+    np.testing.assert_allclose(advantages, [[2.0, 2.0, 0.0, 2.0], [1.0, 0.0, 2.0, 2.0]])
+    np.testing.assert_allclose(returns, advantages)
+    turns = optim.turn_group_advantages(rewards, [1.0, 3.0], ["a", "a"], mask, estimator="dr_grpo", coefficient=0.5)
+    np.testing.assert_allclose(turns, [[0.0, 0.0, 0.0, -1.0], [0.0, 0.0, 1.0, 1.0]])
+    given = a_batch()
+    for method in ("turn_gae", "otb", "turn_group"):
+        config = {"preset": "paper" if method == "turn_gae" else "dapo", "advantage": {"method": method}}
+        extra = {"sum_pi_squared": np.full((ROWS, WIDTH), 0.4), "turn_rewards": given["values"]}
+        assert optim.Repo(config).step({**given, **extra}).dlogp.any()
+    with pytest.raises(errors.OptimError, match="sum_pi_squared is needed"):
+        optim.Repo({"preset": "dapo", "advantage": {"method": "otb"}}).step(given)
+    with pytest.raises(errors.OptimError, match="turn_rewards is needed"):
+        optim.Repo({"preset": "dapo", "advantage": {"method": "turn_group"}}).step(given)

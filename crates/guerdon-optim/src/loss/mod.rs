@@ -2,7 +2,8 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | [`policy`], [`ppo`] | policy losses: PPO, GSPO, GMPO, CISPO, SAPO, DRO, REINFORCE |
+//! | [`policy`], [`ppo`] | policy losses: PPO, GSPO, GMPO, CISPO, SAPO, DRO, DPPO, Clip-Cov, REINFORCE |
+//! | [`preference`] | DPO, IPO, SimPO, ORPO, KTO on preferences; imitation (SFT) |
 //! | [`value`] | the clipped value loss |
 //! | [`kl`] | KL estimators and their gradients |
 //! | [`aggregate`] | the weight of a token, and divisors for micro-batches |
@@ -15,4 +16,5 @@ pub mod kl;
 pub mod logits;
 pub mod policy;
 pub mod ppo;
+pub mod preference;
 pub mod value;

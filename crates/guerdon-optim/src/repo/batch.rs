@@ -24,6 +24,8 @@ pub struct RepoBatch<'a, F> {
     pub(super) groups: Option<&'a [usize]>,
     pub(super) baselines: Option<&'a [F]>,
     pub(super) correction: Option<&'a [F]>,
+    pub(super) sum_pi_squared: Option<&'a [F]>,
+    pub(super) turn_rewards: Option<&'a [F]>,
     pub(super) entropy: Option<&'a [F]>,
     pub(super) normaliser: Option<Normaliser>,
     pub(super) parts: SourceRewards<'a, F>,
@@ -45,6 +47,8 @@ impl<'a, F: Float> RepoBatch<'a, F> {
             groups: None,
             baselines: None,
             correction: None,
+            sum_pi_squared: None,
+            turn_rewards: None,
             entropy: None,
             normaliser: None,
             parts: SourceRewards { rm: &[], judge: &[], rules: &[] },
@@ -103,6 +107,20 @@ impl<'a, F: Float> RepoBatch<'a, F> {
         Self { correction: Some(weights), ..self }
     }
 
+    /// Sets the sum of the squared probabilities of the whole vocabulary before each token, `[B,
+    /// T]`, within 0..=1, for [`AdvantageMethod::Otb`].
+    #[must_use]
+    pub fn with_sum_pi_squared(self, sums: &'a [F]) -> Self {
+        Self { sum_pi_squared: Some(sums), ..self }
+    }
+
+    /// Sets the rewards of turns, `[B, T]`, for [`AdvantageMethod::TurnGroup`]: the reward of a run
+    /// of valid tokens is their sum.
+    #[must_use]
+    pub fn with_turn_rewards(self, rewards: &'a [F]) -> Self {
+        Self { turn_rewards: Some(rewards), ..self }
+    }
+
     /// Sets the policy's entropy before each token, `[B, T]`, in nats.
     #[must_use]
     pub fn with_entropy(self, entropy: &'a [F]) -> Self {
@@ -157,9 +175,7 @@ impl<'a, F: Float> RepoBatch<'a, F> {
     /// Refuses a batch without an input that an update needs, or with a slice of the wrong length.
     pub(super) fn check(&self, config: &RepoConfig) -> Result<(), OptimError> {
         self.mask.check("logp", self.logp.len())?;
-        for (what, slice) in
-            [("values", self.values), ("correction", self.correction), ("entropy", self.entropy)]
-        {
+        for (what, slice) in [("values", self.values), ("entropy", self.entropy)] {
             self.mask.check(what, slice.map_or(self.mask.slots(), <[F]>::len))?;
         }
         self.check_estimate(config)?;
@@ -171,20 +187,31 @@ impl<'a, F: Float> RepoBatch<'a, F> {
     pub(super) fn check_estimate(&self, config: &RepoConfig) -> Result<(), OptimError> {
         self.mask.check_rows("rewards", self.rewards.len())?;
         self.mask.check("old_logp", self.old_logp.len())?;
-        for (what, slice) in [("ref_logp", self.reference), ("old_values", self.old_values)] {
+        let optional = [
+            ("ref_logp", self.reference),
+            ("old_values", self.old_values),
+            ("correction", self.correction),
+            ("sum_pi_squared", self.sum_pi_squared),
+            ("turn_rewards", self.turn_rewards),
+        ];
+        for (what, slice) in optional {
             self.mask.check(what, slice.map_or(self.mask.slots(), <[F]>::len))?;
         }
         let bootstrap = self.bootstrap.map_or(self.mask.rows(), <[F]>::len);
         self.mask.check_rows("bootstrap", bootstrap)?;
         self.parts.check(&self.mask)?;
         match config.advantage {
-            AdvantageMethod::Gae(_) => {
+            AdvantageMethod::Gae(_) | AdvantageMethod::TurnGae(_) => {
                 needs(self.old_values.is_some(), "critic", "GAE estimates from values")?
             }
             AdvantageMethod::ReMax => {
                 needs(self.baselines.is_some(), "baselines", "ReMax subtracts them")?
             }
-            AdvantageMethod::Group(_) | AdvantageMethod::Opo | AdvantageMethod::Gdpo { .. } => {
+            AdvantageMethod::Group(_)
+            | AdvantageMethod::Opo
+            | AdvantageMethod::Otb(_)
+            | AdvantageMethod::TurnGroup { .. }
+            | AdvantageMethod::Gdpo { .. } => {
                 needs(
                     self.groups.is_some(),
                     "groups",
@@ -192,6 +219,14 @@ impl<'a, F: Float> RepoBatch<'a, F> {
                 )?;
             }
             AdvantageMethod::ReinforcePlusPlus { .. } => {}
+        }
+        if let AdvantageMethod::Otb(_) = config.advantage {
+            let why = "the baseline weighs siblings by it";
+            needs(self.sum_pi_squared.is_some(), "sum_pi_squared", why)?;
+        }
+        if let AdvantageMethod::TurnGroup { .. } = config.advantage {
+            let why = "turns are compared by their rewards";
+            needs(self.turn_rewards.is_some(), "turn_rewards", why)?;
         }
         if let AdvantageMethod::Gdpo { weights, .. } = config.advantage {
             let parts = [self.parts.rm, self.parts.judge, self.parts.rules];

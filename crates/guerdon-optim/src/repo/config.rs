@@ -2,6 +2,7 @@
 
 use crate::advantage::gae::GaeConfig;
 use crate::advantage::group::{Estimator, GroupConfig};
+use crate::advantage::otb::OtbConfig;
 use crate::advantage::whiten::WhitenConfig;
 use crate::error::{OptimError, require};
 use crate::loss::aggregate::Aggregation;
@@ -29,6 +30,18 @@ pub enum AdvantageMethod {
     Group(GroupConfig),
     /// OPO: comparison with siblings weighted by length; needs groups.
     Opo,
+    /// The optimal token baseline; needs groups and the sums of squared probabilities.
+    Otb(OtbConfig),
+    /// GAE whose steps are turns, from a critic; needs values.
+    TurnGae(GaeConfig),
+    /// Comparison of turns with the same turn of siblings (MT-GRPO); needs groups and the rewards
+    /// of turns. The outcome is the reward of the rollout.
+    TurnGroup {
+        /// The estimator for turns and outcomes.
+        group: GroupConfig,
+        /// The coefficient of the outcome in turns before the last, finite.
+        coefficient: f64,
+    },
     /// GDPO: comparison with siblings, separately for reward model, judge and rules; needs groups
     /// and rewards by source.
     Gdpo {
@@ -185,7 +198,11 @@ impl RepoConfig {
             kl.check()?;
         }
         match &self.advantage {
-            AdvantageMethod::Gae(gae) => gae.check()?,
+            AdvantageMethod::Gae(gae) | AdvantageMethod::TurnGae(gae) => gae.check()?,
+            AdvantageMethod::Otb(otb) => otb.check()?,
+            AdvantageMethod::TurnGroup { coefficient, .. } => {
+                require(coefficient.is_finite(), "coefficient", *coefficient, "finite")?;
+            }
             AdvantageMethod::Gdpo { .. } => {
                 let range = "0 with gdpo, which compares the parts and not the charged rewards; \
                              use kl_loss";

@@ -6,7 +6,9 @@ use crate::advantage::gae::{GaeBatch, gae};
 use crate::advantage::gdpo::{RewardPart, gdpo};
 use crate::advantage::group::{advantages_with, spread};
 use crate::advantage::opo::opo;
+use crate::advantage::otb::{OtbBatch, optimal_token_baseline};
 use crate::advantage::returns::{remax, returns_to_go};
+use crate::advantage::turns::{TurnBatch, TurnGroupBatch, turn_gae, turn_group_advantages};
 use crate::advantage::whiten::{Moments, moment_sums, whiten_with};
 use crate::error::OptimError;
 use crate::kernel::blocks::{Merge, over_blocks};
@@ -63,7 +65,7 @@ impl<F: Float> Repo<F> {
         let mut dropped = Vec::new();
         batch.drop_unscored(&mut dropped);
         let mask = batch.mask.without(&dropped)?;
-        let scored = RepoBatch { mask, values: None, correction: None, ..*batch };
+        let scored = RepoBatch { mask, values: None, ..*batch };
         let first = self.first_pass(&scored)?;
         let moments = Moments::of(first.advantages);
         if let Some(config) = &self.config.whiten {
@@ -103,9 +105,33 @@ impl<F: Float> Repo<F> {
                 KlBatch::new(part.mask, part.old_logp, part.reference.unwrap_or(part.old_logp));
             token_rewards::token_reward_sums(&charge, &kl, part.rewards, out)
         };
-        // Methods without a critic need the whole batch at once.
+        // Every method but GAE on tokens needs the whole batch at once.
         let whole_batch = match config.advantage {
             AdvantageMethod::Gae(_) => None,
+            AdvantageMethod::TurnGae(turn) => {
+                let kl_charge = charge(batch, dvalue)?;
+                let inputs = TurnBatch {
+                    mask: batch.mask,
+                    rewards: dvalue,
+                    values: batch.old_values.unwrap_or_default(),
+                    bootstrap: batch.bootstrap,
+                };
+                turn_gae(&turn, &inputs, advantages, returns)?;
+                Some(kl_charge)
+            }
+            AdvantageMethod::Otb(otb) => {
+                let kl_charge = charge(batch, dvalue)?;
+                let inputs = OtbBatch {
+                    mask: batch.mask,
+                    rewards: dvalue,
+                    old_logp: batch.old_logp,
+                    sum_pi_squared: batch.sum_pi_squared.unwrap_or_default(),
+                    correction: batch.correction,
+                    groups: batch.groups.unwrap_or_default(),
+                };
+                optimal_token_baseline(&otb, &inputs, advantages, returns)?;
+                Some(kl_charge)
+            }
             _ => {
                 // The buffer of the critic's gradient holds the token rewards until the gradient is
                 // written.
@@ -178,7 +204,22 @@ fn advantages_without_critic<F: Float>(
     let mask = batch.mask;
     let groups = batch.groups.unwrap_or_default();
     let per_row = match method {
-        AdvantageMethod::Gae(_) => return Ok(()),
+        // These write returns too, so the first pass calls them.
+        AdvantageMethod::Gae(_) | AdvantageMethod::TurnGae(_) | AdvantageMethod::Otb(_) => {
+            return Ok(());
+        }
+        AdvantageMethod::TurnGroup { group, coefficient } => {
+            let sums = row_sums(&mask, token_rewards);
+            let outcomes: Vec<F> =
+                sums.iter().map(|sum| F::from_f64(sum.unwrap_or(f64::NAN))).collect();
+            let inputs = TurnGroupBatch {
+                mask,
+                turn_rewards: batch.turn_rewards.unwrap_or_default(),
+                outcomes: &outcomes,
+                groups,
+            };
+            return turn_group_advantages(group, *coefficient, &inputs, advantages);
+        }
         AdvantageMethod::ReinforcePlusPlus { gamma } => {
             return returns_to_go(*gamma, &mask, token_rewards, advantages);
         }

@@ -113,7 +113,7 @@ impl<'a, F: Float> Minibatch<'a, F> {
     }
 
     /// The inputs of the policy loss of a range of rows.
-    fn policy_inputs(&self, rows: Range<usize>) -> PolicyBatch<'a, F> {
+    pub(super) fn policy_inputs(&self, rows: Range<usize>) -> PolicyBatch<'a, F> {
         let width = self.mask.width();
         let slots = |slice: &'a [F]| &slice[rows.start * width..rows.end * width];
         let mut policy = PolicyBatch::new(
@@ -185,7 +185,7 @@ impl<F: Float> Repo<F> {
     fn losses(&mut self, batch: &Minibatch<'_, F>) -> Result<LossSums, OptimError> {
         let Self { config, buffers, .. } = self;
         let outs = [&mut buffers.dlogp[..], &mut buffers.dvalue[..]];
-        over_blocks(&batch.mask, outs, |rows, [dlogp, dvalue]| {
+        let mut sums = over_blocks(&batch.mask, outs, |rows, [dlogp, dvalue]| {
             let mut pass = || {
                 let policy = batch.policy_inputs(rows.clone());
                 Ok(LossSums {
@@ -194,7 +194,10 @@ impl<F: Float> Repo<F> {
                 })
             };
             pass().map_err(|error: OptimError| error.offset_rows(rows.start))
-        })
+        })?;
+        let all = batch.policy_inputs(0..batch.mask.rows());
+        sums.policy.add_covariance(&config.policy, &all, &mut buffers.dlogp)?;
+        Ok(sums)
     }
 
     /// Adds the gradient of the KL term to `dlogp` and returns the term; 0 if there is none.

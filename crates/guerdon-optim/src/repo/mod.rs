@@ -217,7 +217,8 @@ impl<F: Float> Repo<F> {
     ) -> Result<PolicySums, OptimError> {
         let Self { config, buffers: StepBuffers { advantages, dlogp, .. }, .. } = self;
         config.whiten.map_or(Ok(()), |whiten| whiten.check())?;
-        over_blocks(&batch.mask, [advantages, dlogp], |rows, [advantages, dlogp]| {
+        let outs = [&mut advantages[..], &mut dlogp[..]];
+        let mut sums = over_blocks(&batch.mask, outs, |rows, [advantages, dlogp]| {
             let part = batch.part(rows.clone());
             if let Some(config) = &config.whiten {
                 whiten_with(config, moments, &part.mask, advantages);
@@ -231,6 +232,9 @@ impl<F: Float> Repo<F> {
             }
             policy_sums(&config.policy, &policy, dlogp)
                 .map_err(|error| error.offset_rows(rows.start))
-        })
+        })?;
+        let all = batch.minibatch(advantages).policy_inputs(0..batch.mask.rows());
+        sums.add_covariance(&config.policy, &all, dlogp)?;
+        Ok(sums)
     }
 }

@@ -22,6 +22,11 @@ fn configs() -> Vec<RepoConfig> {
     let surrogates = [
         Surrogate::Ppo { clip, dual: Some(3.0) },
         Surrogate::Gspo { clip },
+        Surrogate::GspoToken { clip },
+        Surrogate::DppoTv { clip, max_ratio: 20.0 },
+        Surrogate::DppoKl { clip, max_ratio: 20.0 },
+        Surrogate::ClipCov { clip, share: 0.1, low: 0.1, high: 5.0, seed: 1 },
+        Surrogate::KlCov { share: 0.1, coefficient: 1.0 },
         Surrogate::Gmpo { clip },
         Surrogate::Cispo { clip },
         Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05 },

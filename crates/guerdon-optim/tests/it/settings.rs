@@ -36,6 +36,10 @@ fn a_surrogate_is_refused_by_the_setting_that_is_wrong() {
     for build in [
         |clip| Surrogate::Ppo { clip, dual: None },
         |clip| Surrogate::Gspo { clip },
+        |clip| Surrogate::GspoToken { clip },
+        |clip| Surrogate::DppoTv { clip, max_ratio: 20.0 },
+        |clip| Surrogate::DppoKl { clip, max_ratio: 20.0 },
+        |clip| Surrogate::ClipCov { clip, share: 0.1, low: 1.0, high: 5.0, seed: 0 },
         |clip| Surrogate::Gmpo { clip },
         |clip| Surrogate::Cispo { clip },
     ] {
@@ -56,7 +60,13 @@ fn a_surrogate_is_refused_by_the_setting_that_is_wrong() {
         refused("tau_positive", policy(Surrogate::Sapo { tau_positive: x, tau_negative: 1.0 }));
         refused("tau_negative", policy(Surrogate::Sapo { tau_positive: 1.0, tau_negative: x }));
         refused("beta", policy(Surrogate::Dro { beta: x }));
+        refused("cov_share", policy(Surrogate::KlCov { share: x, coefficient: 1.0 }));
+        refused("max_ratio", policy(Surrogate::DppoTv { clip, max_ratio: x }));
     }
+    refused("kl_coefficient", policy(Surrogate::KlCov { share: 0.1, coefficient: -1.0 }));
+    let band = |low, high| Surrogate::ClipCov { clip, share: 0.1, low, high, seed: 0 };
+    refused("cov_low", policy(band(NAN, 1.0)));
+    refused("cov_high", policy(band(1.0, 1.0)));
 }
 
 #[test]

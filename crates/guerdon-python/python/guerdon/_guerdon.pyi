@@ -21,23 +21,29 @@ __all__ = [
     "group_advantages",
     "importance_weights",
     "kl_penalty",
+    "kto_loss",
     "logits_gradient",
     "moments",
     "normaliser",
     "off_policy_rows",
     "opo",
+    "optimal_token_baseline",
+    "pair_loss",
     "policy_loss",
     "preference",
     "rejection_mask",
     "remax",
     "repo_reward",
     "returns_to_go",
+    "sft_loss",
     "soft_min",
     "spread",
     "standardise",
     "token_advantages",
     "token_logp",
     "token_rewards",
+    "turn_gae",
+    "turn_group_advantages",
     "value_loss",
     "veto",
     "whiten",
@@ -141,6 +147,19 @@ def token_advantages(
     settings: str, mask: ArrayLike, rewards: ArrayLike, groups: Sequence[int]
 ) -> _Array: ...
 def opo(rewards: ArrayLike, lens: Sequence[int], groups: Sequence[int]) -> _Array: ...
+def optimal_token_baseline(
+    settings: str,
+    mask: ArrayLike | None,
+    arrays: _Triple,
+    correction: ArrayLike | None,
+    groups: Sequence[int],
+) -> tuple[_Array, _Array]: ...
+def turn_gae(
+    settings: str, mask: ArrayLike, arrays: _Pair, bootstrap: ArrayLike | None
+) -> tuple[_Array, _Array]: ...
+def turn_group_advantages(
+    settings: str, coefficient: float, mask: ArrayLike, arrays: _Pair, groups: Sequence[int]
+) -> _Array: ...
 def gdpo(
     settings: str, first: ArrayLike, parts: Sequence[tuple[float, ArrayLike]], groups: Sequence[int]
 ) -> _Array: ...
@@ -171,6 +190,23 @@ def policy_loss(
     correction: ArrayLike | None,
     normaliser: _Divisors,
 ) -> tuple[_Array, _Figures]: ...
+def pair_loss(
+    settings: str,
+    mask: ArrayLike | None,
+    logp: ArrayLike,
+    reference: ArrayLike | None,
+    count: float | None,
+) -> tuple[_Array, _Figures]: ...
+def kto_loss(
+    settings: str,
+    mask: ArrayLike | None,
+    arrays: _Pair,
+    desirable: ArrayLike,
+    count: float | None,
+) -> tuple[_Array, _Figures]: ...
+def sft_loss(
+    name: str, mask: ArrayLike | None, logp: ArrayLike, normaliser: _Divisors
+) -> tuple[float, _Array]: ...
 def value_loss(
     settings: str,
     mask: ArrayLike | None,

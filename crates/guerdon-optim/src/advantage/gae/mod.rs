@@ -35,7 +35,7 @@ pub enum Lambda {
 }
 
 impl Lambda {
-    fn of_row(self, tokens: usize) -> f64 {
+    pub(crate) fn of_row(self, tokens: usize) -> f64 {
         match self {
             Self::Constant(lambda) => lambda,
             Self::LengthAdaptive { alpha } => (1.0 - (alpha * tokens as f64).recip()).max(0.0),

@@ -1,18 +1,24 @@
 //! The policy loss: one entry point for all surrogate objectives, each with its analytic gradient.
 //!
 //! A surrogate defines the loss of one token and its derivative by the token's log-prob
-//! (`surrogate.rs`). This file has the parts that surrogates share: the ratio, the weights, the
+//! (`surrogate.rs`; `sequence.rs` for those with one ratio per row, `trust_region.rs` for DPPO,
+//! `covariance.rs` for what depends on all tokens). This file has the parts that surrogates share: the ratio, the weights, the
 //! rollout correction, the metrics and the walk over the batch.
 
 mod batch;
 mod clip_range;
+mod covariance;
+mod sequence;
 mod surrogate;
 #[cfg(test)]
 mod tests;
+mod trust_region;
 
+use self::sequence::{GeometricMean, SequenceRatio, SequenceTokenRatio};
 use self::surrogate::{
-    Cispo, Dro, GeometricMean, Objective, PpoClip, Reinforce, SequenceRatio, SoftGate, TokenInputs,
+    Cispo, Dro, Objective, PpoClip, RatioRange, Reinforce, SoftGate, TokenInputs,
 };
+use self::trust_region::TrustRegion;
 use crate::error::{OptimError, require};
 use crate::kernel::blocks::{Merge, TokenChunk, TokenKernel, over_tokens};
 use crate::kernel::float::Float;
@@ -41,8 +47,17 @@ pub enum Surrogate {
     },
     /// PPO with one ratio for the whole row, `exp(mean of log r)`, whose gradient is the same for
     /// every token. GSPO (arXiv 2507.18071), equation 7. The paper weights rows equally
-    /// (`seq_mean_token_mean`) and uses the clip range 3e-4 and 4e-4.
+    /// (`seq_mean_token_mean`) and uses the clip range 3e-4 and 4e-4. The gradient is the
+    /// derivative of the loss also where advantages vary within a row.
     Gspo {
+        /// The clip range.
+        clip: ClipRange,
+    },
+    /// GSPO-token (the same paper, equation 13): the loss of [`Gspo`](Self::Gspo), with the row's
+    /// ratio held constant and each token's own ratio, which has the value 1, differentiated. The
+    /// gradient of a token is `-s A` with the ratio `s` of the row and its own advantage; this is
+    /// verl's `gspo`. Equal to [`Gspo`](Self::Gspo) if advantages are constant within rows.
+    GspoToken {
         /// The clip range.
         clip: ClipRange,
     },
@@ -72,6 +87,45 @@ pub enum Surrogate {
     },
     /// `-A log pi`. Williams 1992; also the loss of GPG (arXiv 2504.02546).
     Reinforce,
+    /// `-min(r, max_ratio) A log pi` with the ratio as a constant, and 0 for a token that has left
+    /// the trust region in the direction of its advantage: `pi - pi_old` above `high` (or below
+    /// `-low` where `A <= 0`). DPPO with the total variation (arXiv 2602.04879).
+    DppoTv {
+        /// The limits of the change of probability.
+        clip: ClipRange,
+        /// The greatest ratio, 1 or more; verl's is 20.
+        max_ratio: f64,
+    },
+    /// The same with the KL divergence of the token against all others, in nats.
+    DppoKl {
+        /// The limits of the divergence.
+        clip: ClipRange,
+        /// The greatest ratio, 1 or more; verl's is 20.
+        max_ratio: f64,
+    },
+    /// PPO without some of the tokens whose log-prob and advantage vary together most, which
+    /// entropy is lost by. Clip-Cov (arXiv 2505.22617), equation 11. The covariance is that of the
+    /// batch or minibatch that the loss is computed for.
+    ClipCov {
+        /// The clip range.
+        clip: ClipRange,
+        /// The share of tokens to leave out, above 0 and at most 1; the paper's is 2e-4.
+        share: f64,
+        /// Only tokens with a covariance above this are left out; the paper's is 1.
+        low: f64,
+        /// And below this; the paper's is 5.
+        high: f64,
+        /// The seed of the choice among those tokens: equal seeds choose the same ones.
+        seed: u64,
+    },
+    /// `-A r`, and `coefficient |log r|` more for the tokens whose log-prob and advantage vary
+    /// together most. KL-Cov (arXiv 2505.22617), equation 12.
+    KlCov {
+        /// The share of tokens, above 0 and at most 1; the paper's is 2e-4.
+        share: f64,
+        /// The coefficient per nat, 0 or more; the paper's is 1.
+        coefficient: f64,
+    },
 }
 
 impl Default for Surrogate {
@@ -91,7 +145,32 @@ impl Surrogate {
                     require(c > 1.0 && c.is_finite(), "dual", c, "finite and above 1")
                 })
             }
-            Self::Gspo { clip } | Self::Gmpo { clip } | Self::Cispo { clip } => clip.check(),
+            Self::Gspo { clip }
+            | Self::GspoToken { clip }
+            | Self::Gmpo { clip }
+            | Self::Cispo { clip } => clip.check(),
+            Self::DppoTv { clip, max_ratio } | Self::DppoKl { clip, max_ratio } => {
+                clip.check()?;
+                let range = "finite and 1 or more";
+                require(max_ratio >= 1.0 && max_ratio.is_finite(), "max_ratio", max_ratio, range)
+            }
+            Self::ClipCov { clip, share, low, high, .. } => {
+                clip.check()?;
+                covariance::check_share(share)?;
+                require(low.is_finite(), "cov_low", low, "finite")?;
+                require(
+                    high > low && high.is_finite(),
+                    "cov_high",
+                    high,
+                    "finite and above cov_low",
+                )
+            }
+            Self::KlCov { share, coefficient } => {
+                covariance::check_share(share)?;
+                let range = "finite and 0 or more";
+                let fits = coefficient >= 0.0 && coefficient.is_finite();
+                require(fits, "kl_coefficient", coefficient, range)
+            }
             Self::Sapo { tau_positive, tau_negative } => {
                 positive("tau_positive", tau_positive)?;
                 positive("tau_negative", tau_negative)
@@ -148,10 +227,13 @@ pub fn policy_loss<F: Float>(
     batch: &PolicyBatch<'_, F>,
     dlogp: &mut [F],
 ) -> Result<PolicyReport, OptimError> {
-    Ok(policy_sums(config, batch, dlogp)?.report())
+    let mut sums = policy_sums(config, batch, dlogp)?;
+    sums.add_covariance(config, batch, dlogp)?;
+    Ok(sums.report())
 }
 
-/// The sums behind [`policy_loss`], which can be merged over the parts of a batch.
+/// The sums behind [`policy_loss`], which can be merged over the parts of a batch. What depends on
+/// the whole batch is added later: [`PolicySums::add_covariance`].
 pub(crate) fn policy_sums<F: Float>(
     config: &PolicyConfig,
     batch: &PolicyBatch<'_, F>,
@@ -177,6 +259,9 @@ pub(crate) fn policy_sums<F: Float>(
         Surrogate::Gspo { clip } => {
             walk(SequenceRatio { range: clip.around_one() }, weigher, batch, dlogp)
         }
+        Surrogate::GspoToken { clip } => {
+            walk(SequenceTokenRatio { range: clip.around_one() }, weigher, batch, dlogp)
+        }
         Surrogate::Gmpo { clip } => walk(GeometricMean::new(clip), weigher, batch, dlogp),
         Surrogate::Cispo { clip } => {
             walk(Cispo { range: clip.around_one() }, weigher, batch, dlogp)
@@ -187,6 +272,18 @@ pub(crate) fn policy_sums<F: Float>(
         }
         Surrogate::Dro { beta } => walk(Dro { beta: F::from_f64(beta) }, weigher, batch, dlogp),
         Surrogate::Reinforce => walk(Reinforce, weigher, batch, dlogp),
+        Surrogate::DppoTv { clip, max_ratio } => {
+            walk(TrustRegion::<F, false>::new(clip, max_ratio), weigher, batch, dlogp)
+        }
+        Surrogate::DppoKl { clip, max_ratio } => {
+            walk(TrustRegion::<F, true>::new(clip, max_ratio), weigher, batch, dlogp)
+        }
+        Surrogate::ClipCov { clip, .. } => {
+            walk(PpoClip { range: clip.around_one(), dual: None }, weigher, batch, dlogp)
+        }
+        Surrogate::KlCov { .. } => {
+            walk(PpoClip { range: RatioRange::unbounded(), dual: None }, weigher, batch, dlogp)
+        }
     };
     if !(sums.loss.is_finite() && sums.kl.is_finite()) {
         return Err(batch.non_finite_error());
@@ -324,7 +421,7 @@ impl<F: Float, O: Objective<F>, const IN: usize> TokenKernel<F, IN, 1> for Polic
             let token = TokenInputs { logp, log_ratio, ratio: ratios[at], clamped, advantage };
             let token_loss = objective.token(row_state, token);
             let scale = if IN > 3 { ins[3][at] * weight } else { weight };
-            dlogp[at] = token_loss.slope * scale;
+            dlogp[at] = token_loss.slope * if O::ROW_SLOPE { weight } else { scale };
             lanes.loss[at] += token_loss.loss * scale * valid;
             // An infinite log-prob makes the sum NaN even if its log-ratio was clamped.
             lanes.kl[at] += clamped_log_ratios[at] + log_ratio.times_zero();

@@ -41,6 +41,9 @@ pub(super) trait Objective<F: Float>: Copy + Sync {
     /// True if each token's loss is multiplied by its correction. Otherwise [`Objective::row`]
     /// applies the corrections.
     const PER_TOKEN: bool = true;
+    /// True if the slope of a token is that of its row, in which the corrections of all its tokens
+    /// are already.
+    const ROW_SLOPE: bool = false;
     /// State shared by the tokens of a row.
     type Row: Copy;
 
@@ -66,9 +69,14 @@ impl ClipRange {
 }
 
 impl<F: Float> RatioRange<F> {
+    /// No limits.
+    pub(super) fn unbounded() -> Self {
+        Self { low: F::NEG_INFINITY, high: -F::NEG_INFINITY }
+    }
+
     /// The greater (pessimistic) of the unclipped and the clipped loss.
     #[inline(always)]
-    fn clipped_loss(self, ratio: F, clamped: bool, advantage: F) -> TokenLoss<F> {
+    pub(super) fn clipped_loss(self, ratio: F, clamped: bool, advantage: F) -> TokenLoss<F> {
         let unclipped = -advantage * ratio;
         let fixed = -advantage * ratio.clamp(self.low, self.high);
         let clipped = fixed > unclipped;
@@ -107,94 +115,6 @@ impl<F: Float> Objective<F> for PpoClip<F> {
             ..clipped
         }
     }
-}
-
-/// GSPO: PPO with one ratio per row.
-#[derive(Clone, Copy)]
-pub(super) struct SequenceRatio<F> {
-    pub(super) range: RatioRange<F>,
-}
-
-impl<F: Float> Objective<F> for SequenceRatio<F> {
-    /// The row's ratio, and true if the log-ratio was clamped.
-    type Row = (F, bool);
-
-    #[inline(always)]
-    fn row(self, row: usize, tokens: usize, batch: &PolicyBatch<'_, F>) -> (F, bool) {
-        /// Bound of the row's mean log-ratio (verl's constant).
-        const LIMIT: f64 = 10.0;
-        let mean =
-            row_sum(row, batch, |slot| batch.logp[slot] - batch.old_logp[slot]) / tokens as f64;
-        (F::from_f64(mean.min(LIMIT).exp()), mean > LIMIT)
-    }
-
-    #[inline(always)]
-    fn token(self, (ratio, clamped): (F, bool), token: TokenInputs<F>) -> TokenLoss<F> {
-        self.range.clipped_loss(ratio, clamped, token.advantage)
-    }
-}
-
-/// GMPO: a geometric mean of clipped ratios. `low` and `high` limit the log-ratio.
-#[derive(Clone, Copy)]
-pub(super) struct GeometricMean<F> {
-    low: F,
-    high: F,
-}
-
-impl<F: Float> GeometricMean<F> {
-    pub(super) fn new(clip: ClipRange) -> Self {
-        Self { low: F::from_f64(-clip.low), high: F::from_f64(clip.high) }
-    }
-
-    /// The log-ratio clipped on the optimistic side, and true if it was clipped. With an advantage
-    /// of 0 the log-ratio counts as 0.
-    #[inline(always)]
-    fn clip(self, log_ratio: F, advantage: F) -> (F, bool) {
-        if advantage > F::ZERO {
-            (if log_ratio > self.high { self.high } else { log_ratio }, log_ratio > self.high)
-        } else if advantage < F::ZERO {
-            (if log_ratio < self.low { self.low } else { log_ratio }, log_ratio < self.low)
-        } else {
-            (F::ZERO, true)
-        }
-    }
-}
-
-impl<F: Float> Objective<F> for GeometricMean<F> {
-    const PER_TOKEN: bool = false;
-    /// The loss of the row.
-    type Row = F;
-
-    #[inline(always)]
-    fn row(self, row: usize, tokens: usize, batch: &PolicyBatch<'_, F>) -> F {
-        let advantage = row_sum(row, batch, |slot| batch.advantages[slot]) / tokens as f64;
-        let mut log_ratio = row_sum(row, batch, |slot| {
-            self.clip(batch.logp[slot] - batch.old_logp[slot], batch.advantages[slot]).0
-        });
-        if let Some(weights) = batch.correction {
-            log_ratio += batch
-                .mask
-                .spans(row)
-                .flatten()
-                .map(|slot| weights[slot].to_f64().ln())
-                .sum::<f64>();
-        }
-        F::from_f64(-advantage * (log_ratio / tokens as f64).exp())
-    }
-
-    #[inline(always)]
-    fn token(self, loss: F, token: TokenInputs<F>) -> TokenLoss<F> {
-        let (_, clipped) = self.clip(token.log_ratio, token.advantage);
-        let slope = if clipped { F::ZERO } else { loss };
-        let counted = clipped & ((token.advantage > F::ZERO) | (token.advantage < F::ZERO));
-        TokenLoss { loss, slope, clipped: F::flag(counted), dual_clipped: F::ZERO }
-    }
-}
-
-/// Sums `term` over the valid slots of a row, in `f64`.
-#[inline(always)]
-fn row_sum<F: Float>(row: usize, batch: &PolicyBatch<'_, F>, term: impl Fn(usize) -> F) -> f64 {
-    batch.mask.spans(row).flatten().map(|slot| term(slot).to_f64()).sum()
 }
 
 /// CISPO: the clipped ratio as a constant weight of the log-prob.

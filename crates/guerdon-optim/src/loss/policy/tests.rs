@@ -158,6 +158,11 @@ fn every_surrogate() -> Vec<Surrogate> {
     vec![
         Surrogate::Ppo { clip, dual: Some(2.0) },
         Surrogate::Gspo { clip },
+        Surrogate::GspoToken { clip },
+        Surrogate::DppoTv { clip: ClipRange { low: 0.05, high: 0.1 }, max_ratio: 1.3 },
+        Surrogate::DppoKl { clip: ClipRange { low: 0.01, high: 0.02 }, max_ratio: 1.3 },
+        Surrogate::ClipCov { clip, share: 0.3, low: 0.01, high: 5.0, seed: 3 },
+        Surrogate::KlCov { share: 0.3, coefficient: 0.7 },
         Surrogate::Gmpo { clip },
         Surrogate::Cispo { clip },
         Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05 },
@@ -191,18 +196,20 @@ fn the_gradient_of_every_surrogate_matches_central_differences() {
     let noise = |seed: usize| (0..12).map(move |at| ((at * 7 + seed * 13) as f64 * 1.7).sin());
     let logp: Vec<f64> = noise(1).map(|x| 0.6 * x - 1.0).collect();
     let old: Vec<f64> = logp.iter().zip(noise(2)).map(|(logp, x)| logp + 0.45 * x).collect();
-    // One advantage per row, so that the ratio of a row has a derivative in every aggregation.
-    let advantages: Vec<f64> = (0..12).map(|slot| [1.3, -0.7, 0.4, -1.1][slot / 3]).collect();
+    let per_row: Vec<f64> = (0..12).map(|slot| [1.3, -0.7, 0.4, -1.1][slot / 3]).collect();
+    let varying: Vec<f64> = per_row.iter().zip(noise(4)).map(|(row, x)| row + x).collect();
     let bytes = [1, 1, 1, 1, 0, 1, 0, 0, 0, 1, 1, 0];
     let mask = RowMask::bytes(&bytes, 4, 3).unwrap();
     let corrections: Vec<f64> = noise(3).map(|x| 1.0 + 0.5 * x).collect();
     for (surrogate, &aggregation) in pairs(&every_surrogate(), Aggregation::ALL) {
         let config = PolicyConfig { surrogate, aggregation };
-        // GSPO's row ratio has no exact gradient if corrections differ from token to token.
-        let corrected = !matches!(surrogate, Surrogate::Gspo { .. });
+        // The gradient of GSPO-token is that of another function, unless the tokens of a row are
+        // alike.
+        let alike = matches!(surrogate, Surrogate::GspoToken { .. });
+        let advantages = if alike { &per_row } else { &varying };
         let run = |logp: &[f64], old: &[f64]| {
-            let mut batch = PolicyBatch::new(mask, logp, old, &advantages);
-            if corrected {
+            let mut batch = PolicyBatch::new(mask, logp, old, advantages);
+            if !alike {
                 batch = batch.with_correction(&corrections);
             }
             let mut slopes = vec![9.0; 12];
@@ -211,10 +218,13 @@ fn the_gradient_of_every_surrogate_matches_central_differences() {
         let (_, slopes) = run(&logp, &old);
         for (slot, &slope) in slopes.iter().enumerate() {
             let want = central_difference(&logp, slot, |moved| {
-                // CISPO treats the ratio as a constant, so both policies are moved.
+                // CISPO and DPPO treat the ratio as a constant, so both policies are moved.
                 let follow = |(at, old): (usize, &f64)| old + moved[at] - logp[at];
                 let followed: Vec<f64> = old.iter().enumerate().map(follow).collect();
-                let constant_ratio = matches!(surrogate, Surrogate::Cispo { .. });
+                let constant_ratio = matches!(
+                    surrogate,
+                    Surrogate::Cispo { .. } | Surrogate::DppoTv { .. } | Surrogate::DppoKl { .. }
+                );
                 run(moved, if constant_ratio { &followed } else { &old }).0
             });
             assert_close(&[slope], &[want], 1e-6);
@@ -236,6 +246,61 @@ fn padding_changes_nothing_in_any_surrogate() {
         };
         let spoilt = run(&spoilt, &spoilt_old, &[1.0, f64::NAN, 1.0], &[0.5, f64::NAN, 1.5]);
         assert_eq!(run(&clean, &old, &[1.0; 3], &[0.5, 1.0, 1.5]), spoilt);
+    }
+}
+
+/// A token far from the old policy gives finite numbers, or an error that names the loss; never an
+/// infinite one.
+#[test]
+fn far_tokens_are_finite_or_reported_by_name() {
+    let far = [20.0_f32, 30.0, 87.0, 89.0, 200.0, 1e4, 3e38];
+    let mask = RowMask::lens(&[2, 3], 3).unwrap();
+    for (surrogate, &distance) in
+        every_surrogate().iter().flat_map(|s| far.iter().map(move |d| (*s, d)))
+    {
+        for (place, advantage) in [(0, 1.0_f32), (1, -1.0), (4, -1.0)] {
+            let (mut logp, mut old, mut slopes) = ([-1.0_f32; 6], [-1.0_f32; 6], [9.0_f32; 6]);
+            if advantage > 0.0 {
+                logp[place] = -distance;
+            } else {
+                old[place] = -distance;
+            }
+            let config = PolicyConfig { surrogate, ..PolicyConfig::default() };
+            let advantages = [advantage; 6];
+            let batch = PolicyBatch::new(mask, &logp, &old, &advantages);
+            match policy_loss(&config, &batch, &mut slopes) {
+                Ok(report) => {
+                    assert!(report.loss.is_finite(), "{surrogate:?} {distance}");
+                    assert!(slopes.iter().all(|x| x.is_finite()), "{surrogate:?} {distance}");
+                }
+                Err(error) => assert_eq!(error, OptimError::Overflow { what: "loss" }),
+            }
+        }
+    }
+}
+
+/// The choice is the same on every call, moves with the seed, and has the size asked for.
+#[test]
+fn clip_cov_leaves_out_the_share_of_tokens_that_it_says() {
+    let noise = |seed: usize| (0..400).map(move |at| ((at * 7 + seed * 13) as f64 * 1.7).sin());
+    let logp: Vec<f64> = noise(1).map(|x| x - 2.0).collect();
+    let advantages: Vec<f64> = noise(2).collect();
+    let run = |seed, share| {
+        let surrogate =
+            Surrogate::ClipCov { clip: ClipRange::default(), share, low: -9.0, high: 9.0, seed };
+        let batch = PolicyBatch::new(RowMask::full(20, 20), &logp, &logp, &advantages);
+        let mut slopes = vec![9.0; 400];
+        let config = PolicyConfig { surrogate, ..PolicyConfig::default() };
+        let report = policy_loss(&config, &batch, &mut slopes).unwrap();
+        (report.clip_fraction, slopes)
+    };
+    assert_eq!(run(1, 0.05), run(1, 0.05));
+    assert_ne!(run(1, 0.05).1, run(2, 0.05).1);
+    for (share, want) in [(0.05, 20.0 / 400.0), (1e-9, 1.0 / 400.0)] {
+        let (fraction, slopes) = run(1, share);
+        assert_close(&[fraction], &[want], 1e-15);
+        let zeros = slopes.iter().filter(|slope| slope.abs() < 1e-300).count();
+        assert_close(&[zeros as f64], &[want * 400.0], 1e-12);
     }
 }
 

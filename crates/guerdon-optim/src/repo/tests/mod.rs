@@ -7,6 +7,7 @@ use proptest::prelude::{ProptestConfig, prop, proptest};
 use super::{AdvantageMethod, CriticConfig, KlLossConfig, Repo, RepoBatch, RepoConfig};
 use crate::advantage::gae::{GaeBatch, GaeConfig, gae};
 use crate::advantage::group::{Estimator, GroupConfig};
+use crate::advantage::otb::OtbConfig;
 use crate::advantage::whiten::{WhitenConfig, whiten};
 use crate::error::OptimError;
 use crate::kernel::rows::RowMask;
@@ -38,6 +39,7 @@ struct Inputs {
     values: Vec<f64>,
     old_values: Vec<f64>,
     entropy: Vec<f64>,
+    squares: Vec<f64>,
     rewards: Vec<f64>,
     groups: Vec<usize>,
 }
@@ -59,6 +61,7 @@ impl Inputs {
             values: noise(4, slots),
             old_values: noise(5, slots),
             entropy: noise(6, slots),
+            squares: noise(12, slots).iter().map(|x| 0.5 + 0.4 * x).collect(),
             rewards: noise(7, rows),
             groups: (0..rows).map(|row| row / 2).collect(),
             logp,
@@ -75,6 +78,8 @@ impl Inputs {
             .with_critic(&self.values, &self.old_values)
             .with_groups(&self.groups)
             .with_baselines(&self.rewards)
+            .with_sum_pi_squared(&self.squares)
+            .with_turn_rewards(&self.old_values)
             .with_entropy(&self.entropy)
     }
 }
@@ -173,6 +178,12 @@ pub(super) fn every_method() -> Vec<RepoConfig> {
         with(AdvantageMethod::ReinforcePlusPlus { gamma: 0.9 }),
         with(AdvantageMethod::ReMax),
         with(AdvantageMethod::Opo),
+        with(AdvantageMethod::Otb(OtbConfig::default())),
+        RepoConfig {
+            advantage: AdvantageMethod::TurnGae(GaeConfig::default()),
+            ..RepoConfig::paper()
+        },
+        with(AdvantageMethod::TurnGroup { group: GroupConfig::default(), coefficient: 1.0 }),
         with(AdvantageMethod::Gdpo { group: GroupConfig::default(), weights: [1.0, 0.5, 2.0] }),
     ];
     configs.extend(Estimator::ALL.iter().map(|&estimator| {

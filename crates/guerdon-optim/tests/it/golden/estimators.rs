@@ -2,8 +2,9 @@
 
 use guerdon_optim::{
     Estimator, Float, GaeBatch, GaeConfig, GroupConfig, KlBatch, KlConfig, KlEstimator, KlGradient,
-    KlRewardConfig, Lambda, RewardPart, WhitenConfig, advantages_with, gae, gdpo, kl_penalty, opo,
-    remax, returns_to_go, spread, token_rewards, whiten,
+    KlRewardConfig, Lambda, OtbBatch, OtbConfig, RewardPart, TokenAlignment, WhitenConfig,
+    advantages_with, gae, gdpo, kl_penalty, opo, optimal_token_baseline, remax, returns_to_go,
+    spread, token_rewards, whiten,
 };
 
 use crate::golden::case::{Case, all};
@@ -197,4 +198,37 @@ fn reinforce_plus_plus_and_remax_agree() {
         returns_agree::<f64>(case);
         returns_agree::<f32>(case);
     });
+}
+
+fn otb_agrees<F: Float>(case: &Case) {
+    let (old, squares) = (case.input::<F>("old"), case.input("spi2"));
+    let mut rewards = case.zeros::<F>();
+    let scores = KlBatch::new(case.mask(), &old, &old);
+    token_rewards(&KlRewardConfig::default(), &scores, &case.input("scores"), &mut rewards)
+        .unwrap();
+    let groups: Vec<usize> = case.groups().into_iter().map(|group| group as usize).collect();
+    for (op, alignment) in [("otb", TokenAlignment::Slots), ("tir_otb", TokenAlignment::Tokens)] {
+        let (mut advantages, mut returns) = (case.zeros::<F>(), case.zeros::<F>());
+        let batch = OtbBatch {
+            mask: case.mask(),
+            rewards: &rewards,
+            old_logp: &old,
+            sum_pi_squared: &squares,
+            correction: None,
+            groups: &groups,
+        };
+        let config = OtbConfig { alignment, ..OtbConfig::default() };
+        optimal_token_baseline(&config, &batch, &mut advantages, &mut returns).unwrap();
+        case.expect(&advantages, op, "out", COUNT);
+    }
+}
+
+/// verl gives a rollout without siblings its raw returns.
+#[test]
+fn the_optimal_token_baseline_agrees_unless_a_rollout_has_no_sibling() {
+    let lone = ["singleton_groups", "one_valid_token", "masked_rows"];
+    for case in all().iter().filter(|case| !lone.contains(&case.name)) {
+        otb_agrees::<f64>(case);
+        otb_agrees::<f32>(case);
+    }
 }

@@ -52,10 +52,14 @@ fn agrees<F: Float>(
         case.expect(&number(report.clip_fraction), op, "clip_ratio", COUNT);
     }
     // GSPO and DRO report the KL of unclamped log-ratios; ours are clamped to 20.
-    if case.name != "extreme_ratio" {
+    // KL-Cov reports the mean of absolute log-ratios.
+    if case.name != "extreme_ratio" && !op.starts_with("kl_cov") {
         case.expect(&number(report.approx_kl), op, "ppo_kl", COUNT);
     }
 }
+
+/// Batches with ratios beyond ours, which are clamped; verl's Clip-Cov and KL-Cov do not clamp.
+const UNCLAMPED: [&str; 1] = ["extreme_ratio"];
 
 fn both(op: &str, config: PolicyConfig, correction: Option<CorrectionConfig>) {
     for case in all() {
@@ -104,8 +108,24 @@ fn the_other_surrogates_agree() {
     let rows = |surrogate| PolicyConfig { surrogate, aggregation: Aggregation::SeqMeanTokenMean };
     let tokens = |surrogate| PolicyConfig { surrogate, ..PolicyConfig::default() };
     let sapo = Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05 };
-    both("gspo__seq-mean-token-mean", rows(Surrogate::Gspo { clip: narrow }), None);
-    both("gspo__token-mean", tokens(Surrogate::Gspo { clip: narrow }), None);
+    // verl's advantages vary within rows, so its GSPO is GSPO-token.
+    both("gspo__seq-mean-token-mean", rows(Surrogate::GspoToken { clip: narrow }), None);
+    both("gspo__token-mean", tokens(Surrogate::GspoToken { clip: narrow }), None);
+    let total = Surrogate::DppoTv { clip: ClipRange { low: 0.15, high: 0.15 }, max_ratio: 20.0 };
+    both("dppo_tv", tokens(total), None);
+    let divergence =
+        Surrogate::DppoKl { clip: ClipRange { low: 0.05, high: 0.05 }, max_ratio: 20.0 };
+    both("dppo_kl", tokens(divergence), None);
+    // The band is wide enough for all its tokens to be left out, whatever the random choice.
+    let (low, high) = (0.05, 50.0);
+    let clip_cov = Surrogate::ClipCov { clip, share: 1.0, low, high, seed: 7 };
+    let kl_cov = Surrogate::KlCov { share: 0.1, coefficient: 1.0 };
+    for case in all().iter().filter(|case| !UNCLAMPED.contains(&case.name)) {
+        agrees::<f64>(case, "clip_cov_all_in_band", tokens(clip_cov), None);
+        agrees::<f32>(case, "clip_cov_all_in_band", tokens(clip_cov), None);
+        agrees::<f64>(case, "kl_cov_top10pct", tokens(kl_cov), None);
+        agrees::<f32>(case, "kl_cov_top10pct", tokens(kl_cov), None);
+    }
     both("sapo__seq-mean-token-mean", rows(sapo), None);
     both("cispo__token-mean", tokens(Surrogate::Cispo { clip }), None);
     both("dro__token-mean", tokens(Surrogate::Dro { beta: 0.1 }), None);

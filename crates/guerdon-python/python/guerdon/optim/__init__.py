@@ -9,9 +9,10 @@ array([-0.5,  0.5,  0. ,  nan], dtype=float32)
 | module | contents |
 |---|---|
 | `repo` | `Repo(config).step(batch)`: one update; `estimate` and `improve`: its halves |
-| `advantages` | GAE; GRPO, Dr. GRPO, RLOO and relatives; OPO, GDPO, REINFORCE++, ReMax |
+| `advantages` | GAE; GRPO, Dr. GRPO, RLOO and relatives; OPO, GDPO, REINFORCE++, ReMax; by turn |
 | `rewards` | token rewards with a KL charge, KL estimators, whitening, combined rewards |
-| `losses` | PPO, GSPO, GMPO, CISPO, SAPO, DRO, REINFORCE; the value loss; weights of tokens |
+| `losses` | PPO, GSPO, GMPO, CISPO, SAPO, DRO, DPPO, Clip-Cov, REINFORCE; the value loss; weights of tokens |
+| `preference` | DPO, IPO, SimPO, ORPO and KTO on preferences; imitation (SFT) |
 | `correction` | importance weights and masks for the gap between engine and trainer |
 | `logits` | log-probs and entropies of logits, and gradients by logits |
 | `watching` | the KL coefficient; health figures for training on several rewards |
@@ -37,11 +38,14 @@ from guerdon.optim.advantages import (
     gdpo,
     group_advantages,
     opo,
+    optimal_token_baseline,
     remax,
     returns_to_go,
     spread,
     standardise,
     token_advantages,
+    turn_gae,
+    turn_group_advantages,
 )
 from guerdon.optim.correction import (
     ImportanceWeights,
@@ -61,6 +65,7 @@ from guerdon.optim.losses import (
     ppo_loss,
     value_loss,
 )
+from guerdon.optim.preference import KtoLoss, PairLoss, SftLoss, kto_loss, pair_loss, sft_loss
 from guerdon.optim.repo import (
     Batch,
     Config,
@@ -92,16 +97,19 @@ __all__ = [
     "ImportanceWeights",
     "Improvement",
     "KlController",
+    "KtoLoss",
     "Minibatch",
     "Moments",
     "Monitor",
     "MonitorState",
     "Normaliser",
     "OptimError",
+    "PairLoss",
     "PolicyLoss",
     "Rejection",
     "Repo",
     "RepoState",
+    "SftLoss",
     "TokenRewards",
     "Update",
     "ValueLoss",
@@ -111,11 +119,14 @@ __all__ = [
     "group_advantages",
     "importance_weights",
     "kl_penalty",
+    "kto_loss",
     "logits_gradient",
     "moments",
     "normaliser",
     "off_policy_rows",
     "opo",
+    "optimal_token_baseline",
+    "pair_loss",
     "policy_loss",
     "ppo_loss",
     "preference",
@@ -123,12 +134,15 @@ __all__ = [
     "remax",
     "repo_reward",
     "returns_to_go",
+    "sft_loss",
     "soft_min",
     "spread",
     "standardise",
     "token_advantages",
     "token_logp",
     "token_rewards",
+    "turn_gae",
+    "turn_group_advantages",
     "value_loss",
     "veto",
     "whiten",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
 from numpy.typing import ArrayLike
 
 from guerdon import _guerdon
@@ -117,3 +119,76 @@ def remax(rewards: ArrayLike, baselines: ArrayLike, mask: ArrayLike | None = Non
     prompt.
     """
     return _guerdon.remax(mask, rewards, baselines)
+
+
+def optimal_token_baseline(
+    rewards: ArrayLike,
+    old_logp: ArrayLike,
+    sum_pi_squared: ArrayLike,
+    groups: Groups,
+    mask: ArrayLike | None = None,
+    *,
+    correction: ArrayLike | None = None,
+    alignment: Literal["tokens", "slots"] = "tokens",
+    zero_tail: bool = True,
+    eps: float = 1e-8,
+) -> tuple[Array, Array]:
+    """Computes advantages against the optimal token baseline, and returns, both `[B, T]`.
+
+    The baseline of a position is the mean of the group's rewards-to-go there, weighted by the sum so far
+    of `1 - 2 pi + sum(pi^2)`. A rollout without siblings gets 0.
+
+    - `rewards`: token rewards, `[B, T]`
+    - `sum_pi_squared`: `[B, T]`, the sum of the squared probabilities of the vocabulary before each token
+    - `correction`: `[B, T]`, importance weights, whose squares multiply the weights
+    - `alignment`: siblings' tokens are compared by their number in the row, or by their slot
+    - `zero_tail`: no baseline where only the longest rollout of a group still has tokens
+    """
+    text = settings(alignment=alignment, zero_tail=zero_tail, eps=eps)
+    arrays = (rewards, old_logp, sum_pi_squared)
+    return _guerdon.optimal_token_baseline(text, mask, arrays, correction, numbered(groups))
+
+
+def turn_gae(
+    rewards: ArrayLike,
+    values: ArrayLike,
+    mask: ArrayLike,
+    *,
+    gamma: float = 1.0,
+    lam: float = 0.95,
+    alpha: float | None = None,
+    value_lam: float | None = None,
+    bootstrap: ArrayLike | None = None,
+) -> tuple[Array, Array]:
+    """Computes advantages and returns by `gae` whose steps are turns (Turn-PPO, arXiv 2512.17008).
+
+    A turn is a run of tokens in the `mask` (flags `[B, T]`); its reward is the sum over its tokens, its
+    value that before its first token. All its tokens get its advantage and its return.
+    """
+    text = settings(gamma=gamma, lam=lam, alpha=alpha, value_lam=value_lam)
+    return _guerdon.turn_gae(text, mask, (rewards, values), bootstrap)
+
+
+def turn_group_advantages(
+    turn_rewards: ArrayLike,
+    outcomes: ArrayLike,
+    groups: Groups,
+    mask: ArrayLike,
+    *,
+    estimator: Estimator = "grpo",
+    eps: float = 1e-6,
+    coefficient: float = 1.0,
+) -> Array:
+    """Computes one advantage per turn against the same turn of siblings, `[B, T]` (MT-GRPO, arXiv
+    2505.11821).
+
+    The last turn has the advantage of the outcome, the others that of their own reward plus `coefficient`
+    times the outcome's.
+
+    - `turn_rewards`: `[B, T]`; a turn (a run of tokens in the `mask`) has the sum over its tokens, and no
+      reward if one is NaN
+    - `outcomes`: `[B]`, NaN for a rollout that was not scored, which gets 0
+    """
+    text = settings(estimator=estimator, eps=eps)
+    arrays = (turn_rewards, outcomes)
+    return _guerdon.turn_group_advantages(text, coefficient, mask, arrays, numbered(groups))

@@ -9,18 +9,42 @@ from numpy.typing import ArrayLike
 from guerdon import _guerdon
 from guerdon.optim._inputs import Array, settings
 
-Surrogate: TypeAlias = Literal["ppo", "gspo", "gmpo", "cispo", "sapo", "dro", "reinforce"]
+Surrogate: TypeAlias = Literal[
+    "ppo",
+    "gspo",
+    "gspo_token",
+    "gmpo",
+    "cispo",
+    "sapo",
+    "dro",
+    "reinforce",
+    "dppo_tv",
+    "dppo_kl",
+    "clip_cov",
+    "kl_cov",
+]
 """The loss of a token. `r = pi / pi_old`; `A` is the token's advantage.
 
 - `ppo`: `max(-A r, -A clip(r))` (arXiv 1707.06347); `dual_clip` bounds it for `A < 0` (arXiv
   1912.09729)
-- `gspo`: PPO with one ratio per row; the default clip range is 3e-4 and 4e-4 (arXiv 2507.18071)
+- `gspo`: PPO with one ratio per row; the default clip range is 3e-4 and 4e-4 (arXiv 2507.18071). The
+  gradient is the derivative of the loss also where advantages vary within a row
+- `gspo_token`: the same loss with each token's own ratio differentiated (the same paper, equation 13);
+  this is verl's `gspo`
 - `gmpo`: the geometric mean of a row's ratios, each clipped in logs (arXiv 2507.20673)
 - `cispo`: `-clip(r) A log pi` with the ratio as a constant (arXiv 2506.13585)
 - `sapo`: `-A (4 / tau) sigmoid(tau (r - 1))`; `tau_positive` is 1 and `tau_negative` 1.05 (arXiv
   2511.20347)
 - `dro`: `-(A log pi - beta / 2 (log r)^2)`; `beta` is 0.1 (arXiv 2405.19107)
 - `reinforce`: `-A log pi`
+- `dppo_tv`, `dppo_kl`: `-min(r, max_ratio) A log pi` with the ratio as a constant, 0 for a token that has
+  left the trust region in the direction of its advantage. The region limits the change of probability
+  (`clip_low`, `clip_high` by default 0.15), or the divergence in nats (0.05); `max_ratio` is 20 (arXiv
+  2602.04879)
+- `clip_cov`: PPO without a random `cov_share` (2e-4) of the tokens, from those whose covariance of
+  log-prob and advantage is between `cov_low` (1) and `cov_high` (5); `seed` chooses (arXiv 2505.22617)
+- `kl_cov`: `-A r`, and `kl_coefficient |log r|` (1) more for the `cov_share` (2e-4) of the tokens with the
+  greatest covariance (the same paper)
 """
 
 Aggregation: TypeAlias = Literal[
@@ -101,6 +125,12 @@ def policy_loss(
     tau_positive: float | None = None,
     tau_negative: float | None = None,
     beta: float | None = None,
+    max_ratio: float | None = None,
+    cov_share: float | None = None,
+    cov_low: float | None = None,
+    cov_high: float | None = None,
+    seed: int | None = None,
+    kl_coefficient: float | None = None,
     correction: ArrayLike | None = None,
     normaliser: tuple[float, float, float] | None = None,
 ) -> PolicyLoss:
@@ -124,6 +154,12 @@ def policy_loss(
         tau_positive=tau_positive,
         tau_negative=tau_negative,
         beta=beta,
+        max_ratio=max_ratio,
+        cov_share=cov_share,
+        cov_low=cov_low,
+        cov_high=cov_high,
+        seed=seed,
+        kl_coefficient=kl_coefficient,
     )
     dlogp, figures = _guerdon.policy_loss(
         text, mask, (logp, old_logp, advantages), correction, normaliser

@@ -22,19 +22,27 @@ language models. The others are GRPO, DAPO, GSPO and REINFORCE++-baseline with t
 
 
 class Advantage(TypedDict, total=False):
-    """The source of advantages. `gae` needs a critic, `remax` needs baselines, and `group`, `opo` and `gdpo`
-    need groups."""
+    """The source of advantages. `gae` and `turn_gae` need a critic, `remax` needs baselines, and the others
+    but `reinforce_plus_plus` need groups; `otb` also needs `sum_pi_squared`, `turn_group` `turn_rewards`, and
+    `gdpo` a part that has a weight."""
 
-    method: Literal["gae", "reinforce_plus_plus", "remax", "group", "opo", "gdpo"]
+    method: Literal[
+        "gae", "turn_gae", "reinforce_plus_plus", "remax", "group", "turn_group", "opo", "otb", "gdpo"
+    ]
     gamma: float
-    """For `gae` and `reinforce_plus_plus`."""
+    """For `gae`, `turn_gae` and `reinforce_plus_plus`."""
     lam: float
-    """For `gae`, like `alpha` and `value_lam`: see `guerdon.optim.gae`."""
+    """For `gae` and `turn_gae`, like `alpha` and `value_lam`: see `guerdon.optim.gae`."""
     alpha: float | None
     value_lam: float | None
     estimator: str
-    """For `group` and `gdpo`, like `eps`: see `guerdon.optim.group_advantages`."""
+    """For `group`, `turn_group` and `gdpo`, like `eps`: see `guerdon.optim.group_advantages`."""
     eps: float
+    coefficient: float
+    """For `turn_group`: the part of the outcome in turns before the last; by default 1."""
+    alignment: Literal["tokens", "slots"]
+    """For `otb`, like `zero_tail`: see `guerdon.optim.optimal_token_baseline`."""
+    zero_tail: bool
     weights: tuple[float, float, float]
     """For `gdpo`: the weights of reward model, judge and rules."""
 
@@ -79,6 +87,12 @@ class Policy(TypedDict, total=False):
     tau_positive: float
     tau_negative: float
     beta: float
+    max_ratio: float
+    cov_share: float
+    cov_low: float
+    cov_high: float
+    seed: int
+    kl_coefficient: float
 
 
 class ValueSettings(TypedDict, total=False):
@@ -150,6 +164,10 @@ class Batch(_Batch, total=False):
     """The reward of the greedy answer to each rollout's prompt, `[B]`."""
     correction: ArrayLike | None
     """Importance weights, `[B, T]`."""
+    sum_pi_squared: ArrayLike | None
+    """The sum of the squared probabilities of the vocabulary before each token, `[B, T]`, for `otb`."""
+    turn_rewards: ArrayLike | None
+    """Rewards of turns, `[B, T]`, for `turn_group`: a turn's is the sum over its tokens."""
     entropy: ArrayLike | None
     """The policy's entropy before each token, `[B, T]`, nats."""
     normaliser: tuple[float, float, float] | None
