@@ -11,7 +11,7 @@ MINUTES ?= 3
 SECONDS ?= 120
 FLOOR ?= 2.28
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-lsp test-ui test-wheels test-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-metrics test-lsp test-ui test-wheels test-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,10 @@ test-schema: ## Generated requests against the OpenAPI document for SECONDS; ins
 
 test-packs: ## Shipped packs with PyYAML and yamllint; installs them in a virtual environment
 	PYTHON="$(PYTHON)" sh scripts/test_packs.sh
+
+test-metrics: ## Queries of the dashboard and the alerts against Prometheus and a live server; needs Debian's prometheus
+	$(CARGO) build --package guerdon-cli --locked
+	$(PYTHON) scripts/test_metrics.py target/debug/guerdon
 
 test-lsp: ## The language server under the clients of pytest-lsp; installs it in a virtual environment
 	$(CARGO) build --package guerdon-cli --locked

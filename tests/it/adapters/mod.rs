@@ -4,11 +4,13 @@
 //! | file | content |
 //! |---|---|
 //! | `recorded.rs` | recorded requests of each client, from `recorded/`, and the fields it reads |
+//! | `examples.rs` | the examples of the OpenAPI document |
 //! | `engines.rs` | replies of serving engines other than classifications |
 //! | `rules.rs` | the thirteen rules learnt from clients, one test per rule |
 //! | `thoughts.rs` | one reward for one dialogue, in whatever form it was written |
 
 mod engines;
+mod examples;
 mod recorded;
 mod rules;
 mod thoughts;

@@ -1,5 +1,6 @@
 //! The routes and the layers around them: context, authorization, compression, problem bodies.
 
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate as _, Size
 use tower_http::decompression::RequestDecompressionLayer;
 use tracing::Instrument as _;
 use utoipa::OpenApi as _;
+use utoipa::openapi::RefOr;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::http::authorize::authorize;
@@ -45,6 +47,12 @@ const MAX_PATH_CHARS: usize = 256;
     description = "Rewards for RL post-training of dialogue agents: preference model, LLM judge and rules, fused, \
                    explained and versioned.",
     license(name = "MIT OR Apache-2.0")
+), tags(
+    (name = "scoring", description = "Rewards of dialogue turns. Start here."),
+    (name = "rules", description = "Rule packs: those that serve, and checks of new ones."),
+    (name = "operation", description = "Configuration, health, metrics, reloads."),
+    (name = "trainers", description = "Protocols of trainers and inference servers, each under its own path, and \
+                                     under `/profiles/NAME` for a profile."),
 ))]
 struct Document;
 
@@ -55,12 +63,30 @@ fn documented_routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(routes::info::routes())
         .merge(routes::rules::routes())
         .merge(guerdon_adapters::routes().with_state(()));
-    OpenApiRouter::with_openapi(Document::openapi())
+    let (routes, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(score)
         .merge(routes::reload::routes())
         .merge(routes::health::routes())
         .merge(routes::metrics::routes())
-        .split_for_parts()
+        .split_for_parts();
+    add_examples(&mut document);
+    (routes, document)
+}
+
+/// Adds the request bodies of `examples.json` to the operations, by path. A test sends them.
+fn add_examples(document: &mut utoipa::openapi::OpenApi) {
+    let examples: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(include_str!("examples.json")).unwrap_or_default();
+    for (path, example) in examples {
+        let operation = document.paths.paths.get_mut(&path).and_then(|item| item.post.as_mut());
+        let body = operation.and_then(|operation| operation.request_body.as_mut());
+        let Some(RefOr::T(body)) = body else { continue };
+        for content in body.content.values_mut() {
+            if let RefOr::T(content) = content {
+                content.example = Some(example.clone());
+            }
+        }
+    }
 }
 
 /// The OpenAPI document, in the form of `openapi/guerdon.v1.json`.

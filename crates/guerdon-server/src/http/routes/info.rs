@@ -14,7 +14,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Profiles with their sources and versions, and the limits of this server.
-#[utoipa::path(get, path = "/v1/info", tag = "scoring", responses((status = 200, body = Info)))]
+#[utoipa::path(get, path = "/v1/info", tag = "operation", responses((status = 200, body = Info)))]
 async fn info(State(app): State<App>, context: RequestContext) -> Json<Info> {
     Json(app.engine.info_of(&context.serving))
 }
