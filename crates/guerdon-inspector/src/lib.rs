@@ -23,6 +23,7 @@
 //! | `record.rs` | a scored rollout with its labels, and its short form |
 //! | `store.rs` | the trait of what pages read |
 //! | `memory.rs` | rollouts in memory |
+//! | `ledger.rs` | rollouts of a ledger |
 //! | `file.rs` | rollouts of a JSON Lines file or a reply |
 //! | `filter.rs` | the filter in a page's URL |
 //! | `links.rs` | the addresses of pages, on a server or in a folder |
@@ -41,6 +42,7 @@ mod bundle;
 mod chart;
 mod file;
 mod filter;
+mod ledger;
 mod links;
 mod memory;
 mod page;
@@ -56,6 +58,7 @@ pub use assets::{ASSETS, Asset};
 pub use bundle::{BUNDLE_ROLLOUTS, BundleError, bundle};
 pub use file::{FileError, add_rollouts, read_results};
 pub use filter::Filter;
+pub use ledger::LedgerStore;
 pub use links::Links;
 pub use memory::MemoryStore;
 pub use page::Login;

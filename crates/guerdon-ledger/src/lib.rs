@@ -51,6 +51,7 @@
 //! | `store/` | databases: opens and writes them |
 //! | `filter.rs` | selection of rollouts |
 //! | `reader.rs` | reads rollouts back |
+//! | `read/` | queries of screens: rollouts in short, runs and profiles |
 //! | `error.rs` | errors |
 
 mod config;
@@ -58,6 +59,7 @@ mod error;
 mod filter;
 mod flat;
 mod prepare;
+mod read;
 mod reader;
 mod record;
 pub mod schema;
@@ -68,6 +70,7 @@ mod texts;
 pub use config::Texts;
 pub use error::Error;
 pub use filter::RolloutFilter;
+pub use read::{RolloutRow, RunRow, SourceRow, TurnSums};
 pub use reader::{LedgerReader, StoredRollout};
 pub use record::{Labels, RolloutRecord, SharedRollout};
 pub use store::SqliteStore;

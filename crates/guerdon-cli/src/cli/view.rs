@@ -9,12 +9,13 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   guerdon score dialogues.jsonl --local --out rewards.jsonl
   guerdon view rewards.jsonl --rollouts dialogues.jsonl              serve the pages on loopback
+  guerdon view .guerdon/ledger.sqlite                                show the ledger of a server
   guerdon view rewards.jsonl --rollouts dialogues.jsonl --bundle pages
                                                                      write them as files to share";
 
 #[derive(Debug, Args)]
 pub(crate) struct ViewArgs {
-    /// Scored rollouts: what `guerdon score` or POST /v1/score wrote
+    /// Scored rollouts: what `guerdon score` or POST /v1/score wrote, or a ledger of a server
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// The rollouts that were scored, one JSON object per line: the pages then show the dialogues

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use guerdon_inspector::{BundleError, MemoryStore, Store, add_rollouts, bundle, read_results};
+use anyhow::{Context as _, ensure};
+use guerdon_inspector::{
+    BundleError, LedgerStore, MemoryStore, Store, add_rollouts, bundle, read_results,
+};
 use guerdon_server::view;
 
 use super::setup::{read, runtime, without_mark};
@@ -30,6 +32,10 @@ pub(super) fn run(args: &ViewArgs) -> anyhow::Result<ExitCode> {
 
 /// The rollouts of the file.
 fn store(args: &ViewArgs) -> anyhow::Result<Arc<dyn Store>> {
+    if LedgerStore::is_ledger(&args.file) {
+        ensure!(args.rollouts.is_none(), "a ledger has its dialogues: leave out --rollouts");
+        return Ok(Arc::new(LedgerStore::new(&args.file)));
+    }
     let name = args.file.display().to_string();
     let mut records = read_results(&name, without_mark(&read(&args.file)?))?;
     if let Some(rollouts) = &args.rollouts {
