@@ -40,6 +40,8 @@ pub fn bundle<E: From<BundleError>>(
     put(&links.home(), site.home(&shell).map_err(read)?.as_bytes())?;
     let all = Filter::default();
     put(&links.compare_choice(), site.compare(&shell, &all, None).map_err(read)?.as_bytes())?;
+    put(&links.components(&all), site.components(&shell, &all, None).map_err(read)?.as_bytes())?;
+    put(&links.watch(&all), site.watch(&shell, &all).map_err(read)?.as_bytes())?;
     let mut after = None;
     loop {
         let (page, next) = site.rollouts(&shell, &all, after).map_err(read)?;

@@ -8,7 +8,7 @@ use guerdon_types::{SourceRole, Versions};
 use serde_json::Value;
 
 use crate::filter::Filter;
-use crate::record::{Labels, Record, Row, RowPart};
+use crate::record::{Labels, Record, Row, RowPart, add_component};
 use crate::store::{Overview, RunOverview, Store, StoreError};
 
 /// The most runs of the first page.
@@ -203,7 +203,11 @@ fn short(row: RolloutRow) -> Row {
 /// Adds the numbers of a turn.
 fn add(row: &mut Row, turn: &TurnSums, versions: &Versions) {
     let (mut base, mut points) = (None, 0.0);
+    row.length = turn.length.map(|length| row.length.unwrap_or(0) + length).or(row.length);
     for part in &turn.sources {
+        for (name, value) in &part.components {
+            add_component(&mut row.components, format!("{}: {name}", part.source), *value);
+        }
         row.vetoed |= part.veto;
         if let Some(value) = part.value {
             let term = part.term.unwrap_or(value);

@@ -77,6 +77,24 @@ impl Links {
         }
     }
 
+    /// The rules and criteria of a filter.
+    #[must_use]
+    pub fn components(self, filter: &Filter) -> String {
+        self.filtered("rules", filter)
+    }
+
+    /// One rule or criterion of a filter, on a server.
+    #[must_use]
+    pub fn component(self, filter: &Filter, name: &str) -> String {
+        with_query("/ui/rules", &filter.query(&[("name", name)]))
+    }
+
+    /// The warning signs of a filter.
+    #[must_use]
+    pub fn watch(self, filter: &Filter) -> String {
+        self.filtered("watch", filter)
+    }
+
     /// The choice of two digests.
     #[must_use]
     pub fn compare_choice(self) -> String {

@@ -43,11 +43,19 @@ pub struct Labels {
 }
 
 impl Record {
+    /// The length of the scored replies, if the dialogue is there.
+    fn length(&self) -> Option<u64> {
+        let messages = self.messages.as_ref()?;
+        let replies = self.result.turns.iter().filter_map(|turn| messages.get(turn.index));
+        Some(replies.map(|message| message.content.chars().count() as u64).sum())
+    }
+
     /// The short form of this record, for lists and summaries.
     #[must_use]
     pub fn row(&self) -> Row {
         let turns = &self.result.turns;
         let mut parts: Vec<RowPart> = Vec::new();
+        let mut components = Vec::new();
         let (mut clipped, mut dead, mut vetoed) = (false, false, false);
         for turn in turns {
             let sources = crate::turn_sources::turn_sources(turn);
@@ -60,6 +68,9 @@ impl Record {
                 dead |= points.abs() > 1e-12 && (reward.get() - base).abs() <= 1e-12;
             }
             for source in &sources {
+                for (name, value) in &source.components {
+                    add_component(&mut components, format!("{}: {name}", source.name), *value);
+                }
                 vetoed |= source.veto;
                 let part = RowPart {
                     source: source.name.clone(),
@@ -89,7 +100,17 @@ impl Record {
             clipped,
             dead,
             vetoed,
+            components,
+            length: self.length(),
         }
+    }
+}
+
+/// Adds a number to the component of this name.
+pub(crate) fn add_component(components: &mut Vec<(String, f64)>, name: String, value: f64) {
+    match components.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, sum)) => *sum += value,
+        None => components.push((name, value)),
     }
 }
 
@@ -127,6 +148,11 @@ pub struct Row {
     pub dead: bool,
     /// True if a part had a veto.
     pub vetoed: bool,
+    /// The rules (`rules: pack/rule`), criteria and other numbers behind the parts, summed over the
+    /// turns. Shadow rules are left out.
+    pub components: Vec<(String, f64)>,
+    /// The length of the scored replies, in Unicode scalar values.
+    pub length: Option<u64>,
 }
 
 /// The number of a source on one rollout, or its abstention.

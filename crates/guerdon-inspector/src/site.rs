@@ -4,16 +4,18 @@ use crate::assets;
 use crate::filter::{Filter, query_value};
 use crate::links::Links;
 use crate::page::{
-    Login, Shell, compare_choice, compare_page, group_page, home_page, login_page, problem_page,
-    rollout_page, rollouts_page, run_page,
+    Components, Login, Shell, compare_choice, compare_page, components_page, group_page, home_page,
+    login_page, problem_page, rollout_page, rollouts_page, run_page, watch_page,
 };
 use crate::store::{Store, StoreError};
-use crate::summary::{ComparisonBuilder, RunBuilder, RunSummary};
+use crate::summary::{ComparisonBuilder, ComponentsBuilder, RunBuilder, RunSummary, watch};
 
 /// The rollouts of one page of a list.
 pub const PAGE_ROWS: usize = 50;
 /// The most rollouts that a summary reads.
 pub const SCAN_ROWS: usize = 100_000;
+/// The most rollouts of the page of rules, which compares each rule with each rollout.
+pub(crate) const DETAIL_ROWS: usize = 20_000;
 /// The most samples of a group's page.
 pub const GROUP_ROWS: usize = 64;
 /// The newest rollouts of the first page.
@@ -74,6 +76,11 @@ impl Site<'_> {
             }
             "/ui/run" => self.run(&shell, &filter).map(|(page, _)| page),
             "/ui/group" => self.group(&shell, &filter),
+            "/ui/rules" => {
+                let name = query_value(query, "name");
+                self.components(&shell, &filter, name.as_deref())
+            }
+            "/ui/watch" => self.watch(&shell, &filter),
             "/ui/compare" => {
                 let digests = query_value(query, "before").zip(query_value(query, "after"));
                 self.compare(&shell, &filter, digests)
@@ -163,6 +170,29 @@ impl Site<'_> {
         let (summary, is_cut) = self.summary(filter)?;
         let cut_at = is_cut.then_some(SCAN_ROWS);
         Ok((run_page(shell, filter, &overview, &summary, cut_at), summary))
+    }
+
+    pub(crate) fn components(
+        &self,
+        shell: &Shell<'_>,
+        filter: &Filter,
+        name: Option<&str>,
+    ) -> Result<String, StoreError> {
+        let overview = self.store.overview()?;
+        let mut builder = ComponentsBuilder::default();
+        let is_cut = self.store.scan(filter, DETAIL_ROWS, &mut |row| builder.add(row))?;
+        let rollouts = builder.rollouts();
+        let found = builder.finish();
+        let cut_at = is_cut.then_some(DETAIL_ROWS);
+        let components = Components { rollouts, found: &found, name, cut_at };
+        Ok(components_page(shell, filter, &overview, &components))
+    }
+
+    pub(crate) fn watch(&self, shell: &Shell<'_>, filter: &Filter) -> Result<String, StoreError> {
+        let overview = self.store.overview()?;
+        let mut rows = Vec::new();
+        self.store.scan(filter, SCAN_ROWS, &mut |row| rows.push(row))?;
+        Ok(watch_page(shell, filter, &overview, &watch(rows)))
     }
 
     fn summary(&self, filter: &Filter) -> Result<(RunSummary, bool), StoreError> {

@@ -1,19 +1,19 @@
-//! The process `guerdon view`.
+//! The processes `guerdon view` and `guerdon serve`.
 
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// A running `guerdon view`, killed when it is dropped.
+/// A running process, killed when it is dropped.
 #[derive(Debug)]
 pub struct Inspector {
     /// The address, such as `http://127.0.0.1:41237`.
     pub url: String,
-    /// The folder with the file.
+    /// The folder with its files.
     pub folder: TempDir,
     _process: Child,
 }
@@ -39,17 +39,47 @@ impl Inspector {
         std::fs::write(&file, rollouts)?;
         let mut command = Command::new(guerdon());
         command.arg("view").arg(&file).args(["--listen", "127.0.0.1:0"]);
+        Self::spawn(command, folder).await
+    }
+
+    /// A server with the rules of a template, `toml` after its configuration, and a token with the
+    /// scopes `read` and `score` in the file `token`.
+    pub async fn serve(token: &str, toml: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut init = Command::new(guerdon());
+        init.args(["init", "--template", "blank", "--no-model"]).arg(folder.path());
+        let made =
+            init.output().await.with_context(|| format!("cannot run {}", guerdon().display()))?;
+        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let file = folder.path().join("guerdon.toml");
+        let config = std::fs::read_to_string(&file)?;
+        let auth = "[auth]\ntokens = [{ name = \"ui\", file = \"token\", scopes = [\"read\", \"score\"] }]";
+        std::fs::write(&file, format!("{config}\n{auth}\n{toml}\n"))?;
+        std::fs::write(folder.path().join("token"), token)?;
+        let mut command = Command::new(guerdon());
+        command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(folder.path());
+        Self::spawn(command, folder).await
+    }
+
+    /// Starts a program that prints its address in the first line.
+    async fn spawn(mut command: Command, folder: TempDir) -> anyhow::Result<Self> {
+        command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot run {}; build it first", guerdon().display()))?;
         let output = process.stdout.take().context("no standard output")?;
+        let mut output = BufReader::new(output);
         let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).await?;
-        let Some(url) = line.split("/ui ").next().filter(|url| url.starts_with("http://")) else {
-            bail!("guerdon view printed no address: {line:?}");
+        output.read_line(&mut line).await?;
+        let word = line.split_whitespace().find(|word| word.starts_with("http://"));
+        let Some(url) = word.map(|word| word.trim_end_matches("/ui")) else {
+            bail!("no address in the first line: {line:?}");
         };
-        Ok(Self { url: url.to_owned(), folder, _process: process })
+        let url = url.to_owned();
+        // Read to its end, so that the program can go on writing.
+        tokio::spawn(async move {
+            while output.read_line(&mut String::new()).await.is_ok_and(|read| read > 0) {}
+        });
+        Ok(Self { url, folder, _process: process })
     }
 }

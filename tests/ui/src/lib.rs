@@ -4,7 +4,7 @@
 //! | file | content |
 //! |---|---|
 //! | `browser.rs` | a tab of Chromium, with what its console said |
-//! | `inspector.rs` | the process `guerdon view` |
+//! | `inspector.rs` | the processes `guerdon view` and `guerdon serve` |
 //! | `negotiation.rs` | scored rollouts that look like a training run |
 //! | `hostile.rs` | scored rollouts whose texts attack the pages |
 

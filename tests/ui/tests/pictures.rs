@@ -8,7 +8,9 @@ use guerdon_test_ui::{Inspector, Tab, negotiation};
 /// The largest picture, in bytes.
 const MAX_BYTES: usize = 150_000;
 
-const SCREENS: [(&str, &str); 5] = [
+const SCREENS: [(&str, &str); 7] = [
+    ("rules", "/ui/rules?run=exp-12"),
+    ("watch", "/ui/watch?run=exp-12"),
     ("overview", "/ui"),
     ("run", "/ui/run?run=exp-12"),
     ("group", "/ui/group?run=exp-12&step=22&group=hotel-1"),

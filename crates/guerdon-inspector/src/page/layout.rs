@@ -17,6 +17,8 @@ pub(crate) enum Place {
     Home,
     Rollouts,
     Run,
+    Rules,
+    Watch,
     Compare,
     Other,
 }
@@ -40,6 +42,8 @@ impl Shell<'_> {
             (Place::Home, "Overview", links.home()),
             (Place::Run, "Run", links.run(&filter)),
             (Place::Rollouts, "Rollouts", links.rollouts(&filter, None)),
+            (Place::Rules, "Rules", links.components(&filter)),
+            (Place::Watch, "Watch", links.watch(&filter)),
             (Place::Compare, "Compare", links.compare_choice()),
         ];
         html! {

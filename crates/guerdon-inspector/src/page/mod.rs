@@ -1,6 +1,7 @@
 //! Pages: pure functions from data to HTML.
 
 mod compare;
+mod components;
 mod dialogue;
 mod group;
 mod home;
@@ -11,10 +12,12 @@ mod problem;
 mod rollout;
 mod rollouts;
 mod run;
+mod watch;
 mod waterfall_table;
 mod words;
 
 pub(crate) use compare::{compare_choice, compare_page};
+pub(crate) use components::{Components, components_page};
 pub(crate) use group::group_page;
 pub(crate) use home::home_page;
 pub(crate) use layout::{POLICY, Place, Shell};
@@ -25,3 +28,4 @@ pub(crate) use problem::problem_page;
 pub(crate) use rollout::rollout_page;
 pub(crate) use rollouts::rollouts_page;
 pub(crate) use run::run_page;
+pub(crate) use watch::watch_page;

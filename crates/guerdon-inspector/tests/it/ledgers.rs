@@ -116,6 +116,8 @@ fn ledger_and_file_show_the_same() {
             // The names of a ledger are in the order of its ids.
             row.parts.sort_by(|one, other| one.source.cmp(&other.source));
             same.parts.sort_by(|one, other| one.source.cmp(&other.source));
+            row.components.sort_by(|one, other| one.0.cmp(&other.0));
+            same.components.sort_by(|one, other| one.0.cmp(&other.0));
             assert_eq!(row, same, "{filter:?}");
         }
     }

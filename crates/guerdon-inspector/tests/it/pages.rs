@@ -134,6 +134,8 @@ fn pages_stay_small_at_100_000_rollouts() {
         ("/ui/rollouts", ""),
         ("/ui/run", ""),
         ("/ui/compare", ""),
+        ("/ui/rules", ""),
+        ("/ui/watch", ""),
         ("/ui/rollouts/77", ""),
     ] {
         let bytes = get(&store, path, query).len();

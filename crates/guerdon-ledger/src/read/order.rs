@@ -44,7 +44,7 @@ impl Order {
 }
 
 /// The parts of a query behind `SELECT … FROM rollouts r`, with their values.
-pub(super) struct Selected {
+pub(super) struct RowSelection {
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
 }
@@ -55,7 +55,7 @@ pub(super) fn selected(
     connection: &Connection,
     filter: &RolloutFilter,
     limit: usize,
-) -> Result<Selected, Error> {
+) -> Result<RowSelection, Error> {
     let order = Order::of(filter);
     let bare = RolloutFilter { after: None, newest_first: true, ..filter.clone() };
     let (mut condition, mut values) = bare.condition();
@@ -69,7 +69,7 @@ pub(super) fn selected(
     } else {
         format!("{column} DESC, r.id DESC")
     };
-    Ok(Selected { sql: format!("WHERE {condition} ORDER BY {by} LIMIT {limit}"), values })
+    Ok(RowSelection { sql: format!("WHERE {condition} ORDER BY {by} LIMIT {limit}"), values })
 }
 
 /// The condition of the rows behind the one with the id `after`.

@@ -12,10 +12,14 @@ use crate::{Error, Labels, LedgerReader, RolloutFilter};
 const COLUMNS: &str = "r.id, r.recorded_ms, r.request_id, r.rollout, r.group_name, r.run, r.step, \
     r.split, r.versions, r.reward, r.advantage, r.error";
 
-const TURNS: &str = "SELECT turn, reward, enhancement FROM turns WHERE rollout = ?1 ORDER BY turn";
+const TURNS: &str =
+    "SELECT turn, reward, enhancement, length FROM turns WHERE rollout = ?1 ORDER BY turn";
 
 const PARTS: &str =
     "SELECT turn, source, kind, value, term, veto, why FROM parts WHERE rollout = ?1 ORDER BY turn";
+
+const COMPONENTS: &str = "SELECT turn, source, name, value FROM components \
+    WHERE rollout = ?1 AND shadow = 0 ORDER BY turn, source";
 
 /// A rollout in short.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +57,8 @@ pub struct TurnSums {
     pub reward: Option<f64>,
     /// The points after the bound.
     pub enhancement: Option<f64>,
+    /// The length of the reply, in Unicode scalar values.
+    pub length: Option<u64>,
     /// The sources, by name.
     pub sources: Vec<SourceRow>,
 }
@@ -72,6 +78,8 @@ pub struct SourceRow {
     pub veto: bool,
     /// The reason of an abstention.
     pub why: Option<Arc<str>>,
+    /// The numbers that `value` is made of, without those that are not counted.
+    pub components: Vec<(Arc<str>, f64)>,
 }
 
 impl LedgerReader {
@@ -192,7 +200,7 @@ impl<'c> Names<'c> {
         let mut query = connection.prepare_cached(TURNS)?;
         let turns = query.query_map([rollout], |row| {
             let (turn, reward, enhancement) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(TurnSums { turn, reward, enhancement, sources: Vec::new() })
+            Ok(TurnSums { turn, reward, enhancement, length: row.get(3)?, sources: Vec::new() })
         })?;
         let mut turns = turns.collect::<Result<Vec<_>, _>>()?;
         let mut query = connection.prepare_cached(PARTS)?;
@@ -206,9 +214,22 @@ impl<'c> Names<'c> {
                 term: row.get(4)?,
                 veto: row.get(5)?,
                 why: self.optional(row.get(6)?)?,
+                components: Vec::new(),
             };
             if let Some(turn) = turns.iter_mut().find(|own| own.turn == turn) {
                 turn.sources.push(source);
+            }
+        }
+        drop(rows);
+        let mut query = connection.prepare_cached(COMPONENTS)?;
+        let mut rows = query.query([rollout])?;
+        while let Some(row) = rows.next()? {
+            let (turn, source): (i64, Arc<str>) = (row.get(0)?, self.text(row.get(1)?)?);
+            let component = (self.text(row.get(2)?)?, row.get(3)?);
+            let own = turns.iter_mut().find(|own| own.turn == turn);
+            let part = own.and_then(|own| own.sources.iter_mut().find(|own| own.source == source));
+            if let Some(part) = part {
+                part.components.push(component);
             }
         }
         Ok(turns)
