@@ -6,6 +6,7 @@ mod absence;
 mod adapters;
 mod bad_input;
 mod bounded_bodies;
+mod cohorts;
 mod configuration;
 mod corpus;
 mod door;

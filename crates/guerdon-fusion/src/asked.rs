@@ -7,14 +7,14 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use guerdon_types::{
     AbstainAction, AbstainPolicy, AbstainWhy, Abstention, CriterionVerdict, Finite, FusionMethod,
-    JudgePart, OnAbstain, Part, Problem, Rollout, RolloutId, Signal, SourceKind,
+    JudgePart, OnAbstain, Part, Problem, Rollout, RolloutId, Signal, SourceKind, Usage,
 };
 
 use crate::source_signals::signals;
 use crate::{Ask, GroupSource, Scorer, ScorerSource};
 
 /// A rollout with the signals of all sources. [`Scorer::settle`] makes its result.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AskedRollout {
     /// The place in the request.
     pub(crate) index: usize,
@@ -40,6 +40,22 @@ impl AskedRollout {
         let (signals, compared) = (Vec::new(), Vec::new());
         // The problem names the place, if that matters.
         Self { index: 0, id, turns, lengths, signals, compared, problem: Some(problem) }
+    }
+
+    /// The same rollout with the signals about an equal one, such as the same sample of a group that
+    /// was judged with those of other requests.
+    #[must_use]
+    pub fn with_signals_of(self, other: &Self) -> Self {
+        Self { signals: other.signals.clone(), problem: other.problem.clone(), ..self }
+    }
+
+    /// The same rollout at no cost, because another one has it.
+    #[must_use]
+    pub fn without_usage(mut self) -> Self {
+        for signal in self.signals.iter_mut().flatten() {
+            signal.usage = Usage::default();
+        }
+        self
     }
 }
 

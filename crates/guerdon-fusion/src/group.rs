@@ -37,6 +37,8 @@ pub struct GroupAsk<'a> {
     pub expected: usize,
     /// The reason why the members are not samples of one group, such as two sizes.
     pub conflict: Option<&'a str>,
+    /// The reason why samples are missing, if it is known.
+    pub note: Option<&'a str>,
     /// Time after which the signals are not needed any more: see [`Ask`](crate::Ask).
     pub deadline: Option<Instant>,
     /// Number of the client: see [`Ask`](crate::Ask).
@@ -67,11 +69,13 @@ impl Scorer {
     }
 
     /// Asks the sources that compare the samples of a group. `rollouts` are those of `group`, in the
-    /// same order; `None` for one that could not be read.
+    /// same order; `None` for one that could not be read. `note` is the reason why samples are
+    /// missing, if it is known.
     pub async fn ask_group(
         &self,
         group: &mut [AskedRollout],
         rollouts: &[Option<&Rollout>],
+        note: Option<&str>,
         deadline: Option<Instant>,
     ) {
         let size = GroupSize::of(rollouts, group.len());
@@ -100,7 +104,8 @@ impl Scorer {
                 let members: Vec<GroupMember<'_>> = places.iter().filter_map(member).collect();
                 let conflict = size.conflict.as_deref();
                 let (expected, client) = (size.expected, self.client());
-                let ask = GroupAsk { members: &members, expected, conflict, deadline, client };
+                let members = members.as_slice();
+                let ask = GroupAsk { members, expected, conflict, note, deadline, client };
                 Some(group_signals(&**source, ask).await)
             }
         });

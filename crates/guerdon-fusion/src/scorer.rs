@@ -253,7 +253,7 @@ impl Scorer {
         let mut asked = self.ask(index, rollout, deadline).await;
         if self.asks_groups() {
             let group = std::slice::from_mut(&mut asked);
-            self.ask_group(group, &[Some(rollout)], deadline).await;
+            self.ask_group(group, &[Some(rollout)], None, deadline).await;
         }
         if self.wants_second_ask(&asked) {
             self.ask_again(&mut asked, rollout, deadline).await;

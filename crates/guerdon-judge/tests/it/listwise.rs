@@ -79,7 +79,7 @@ async fn scored(source: &Arc<JudgeSource>, rollouts: &[Rollout]) -> (Vec<Rollout
         asked.push(scorer.ask(index, rollout, None).await);
     }
     let all: Vec<Option<&Rollout>> = rollouts.iter().map(Some).collect();
-    scorer.ask_group(&mut asked, &all, None).await;
+    scorer.ask_group(&mut asked, &all, None, None).await;
     let mut usage = Usage::default();
     let results = scorer.settle(asked).results;
     let results = results.into_iter().map(|(result, cost)| {

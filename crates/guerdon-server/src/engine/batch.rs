@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::engine::advantages::GroupBuffer;
+use crate::engine::cohorts::{CohortAccess, Cohorts, PlaceRelease};
 use crate::engine::group_report::GroupReport;
 use crate::engine::request_profiles::{ProfileInUse, RequestProfiles};
 use crate::engine::results::{PendingResults, RequestInHand, RolloutAnswer};
@@ -40,6 +41,7 @@ pub struct Batch {
     deadline: Option<Instant>,
     limits: Limits,
     metrics: Arc<Metrics>,
+    cohorts: CohortAccess,
 }
 
 /// The results of a whole request, in its order.
@@ -63,6 +65,7 @@ pub(crate) struct BatchContext<'a> {
     pub(crate) compared: Option<&'a Snapshot>,
     pub(crate) asker: Asker,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) cohorts: Arc<Cohorts>,
 }
 
 /// The caller of a request, and the form of the reply that it reads.
@@ -139,7 +142,14 @@ impl Batch {
             deadline: Instant::now().checked_add(Duration::from_millis(allowed)),
             limits,
             metrics: context.metrics,
+            cohorts: CohortAccess::new(context.cohorts, context.asker.client),
         })
+    }
+
+    /// A batch that gives back its place among the requests that are worked on while it only waits
+    /// for samples that other requests bring.
+    pub(crate) fn while_waiting(self, release: PlaceRelease) -> Self {
+        Self { cohorts: self.cohorts.releasing(release), ..self }
     }
 
     /// The versions behind these rewards, of the request's profile.
@@ -183,6 +193,7 @@ impl Batch {
             entries: Arc::new(self.entries),
             deadline: self.deadline,
             metrics: self.metrics,
+            cohorts: self.cohorts,
         };
         let count = request.entries.len();
         let (send, receive) = mpsc::channel(count.clamp(1, 1_024));

@@ -4,6 +4,7 @@
 mod advantages;
 pub(crate) mod batch;
 pub(crate) mod candidate;
+pub(crate) mod cohorts;
 pub(crate) mod group_report;
 mod group_sets;
 pub(crate) mod request_profiles;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, ConfigSource};
 use crate::engine::batch::{Asker, Batch, BatchContext};
 use crate::engine::candidate::{Candidate, Draw, Serving};
+use crate::engine::cohorts::Cohorts;
 use crate::engine::request_profiles::own_name;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::sources::Loader;
@@ -57,6 +59,8 @@ pub struct Engine {
     disk: DiskThreads,
     /// Threads for checks of rule packs on behalf of clients.
     checks: WorkThreads,
+    /// Samples of groups that several requests bring.
+    cohorts: Arc<Cohorts>,
     /// Held for the time of a reload, so that reloads do not overlap.
     reloading: Mutex<LoadHistory>,
     /// The report of the last reload, if it failed.
@@ -102,8 +106,10 @@ impl Engine {
         })?;
         let snapshot = Arc::new(snapshot?);
         metrics.reloaded(1);
+        let cohorts = Arc::new(Cohorts::new(Arc::clone(&metrics), tasks.clone()));
         Ok(Arc::new(Self {
             serving: ArcSwap::from_pointee(Serving::alone(snapshot)),
+            cohorts,
             requests: AtomicU64::new(0),
             previous: Mutex::default(),
             loader,
@@ -172,7 +178,8 @@ impl Engine {
             None => drawn,
         };
         let metrics = Arc::clone(&self.metrics);
-        Batch::open(BatchContext { snapshot: scores, compared, asker, metrics }, request)
+        let cohorts = Arc::clone(&self.cohorts);
+        Batch::open(BatchContext { snapshot: scores, compared, asker, metrics, cohorts }, request)
     }
 
     /// Reads all files again and replaces the snapshot as a whole. Returns the new generation.

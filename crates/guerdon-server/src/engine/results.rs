@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::engine::cohorts::{CohortAccess, CohortMember};
 use crate::engine::group_sets::GroupSets;
 use crate::engine::request_profiles::RequestProfiles;
 use crate::engine::scored_rollout::ScoredRollout;
@@ -33,6 +34,7 @@ pub(crate) struct RequestInHand {
     pub(crate) entries: Arc<Vec<RolloutEntry>>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) cohorts: CohortAccess,
 }
 
 /// The channel of answers, and the rollouts whose result is missing.
@@ -113,7 +115,10 @@ impl PendingResults {
         let asks_again =
             || has_time && group.iter().any(|(_, asked)| scorer.wants_second_ask(asked));
         if scorer.asks_groups() || asks_again() {
-            let request = self.request.clone();
+            let mut request = self.request.clone();
+            if !self.unasked.is_empty() {
+                request.cohorts = request.cohorts.keeping_place();
+            }
             self.settling.spawn(request.ask_together_and_settle(group).in_current_span());
         } else {
             self.ready.extend(self.request.settle(group));
@@ -152,7 +157,21 @@ impl RequestInHand {
             let (indices, mut asked): (Vec<usize>, Vec<AskedRollout>) = group.into_iter().unzip();
             let rollout = |index: &usize| self.entries.get(*index)?.rollout.as_ref().ok();
             let rollouts: Vec<_> = indices.iter().map(rollout).collect();
-            scorer(first).ask_group(&mut asked, &rollouts, request.deadline).await;
+            let members = indices.iter().zip(&asked);
+            let members = members.map(|(index, asked)| CohortMember::new(&self, *index, asked));
+            match self.cohorts.joined(members.collect(), self.deadline).await {
+                Ok(Some(judged)) => {
+                    let judged = asked.into_iter().zip(&judged);
+                    asked = judged.map(|(own, judged)| judged.apply(own)).collect();
+                }
+                Ok(None) => {
+                    scorer(first).ask_group(&mut asked, &rollouts, None, self.deadline).await;
+                }
+                Err(note) => {
+                    let note = Some(note.as_str());
+                    scorer(first).ask_group(&mut asked, &rollouts, note, self.deadline).await;
+                }
+            }
             group = indices.into_iter().zip(asked).collect();
         }
         let again =

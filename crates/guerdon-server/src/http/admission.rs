@@ -38,13 +38,21 @@ pub(crate) struct RequestAdmission {
 /// last of them.
 #[derive(Debug, Default)]
 pub(crate) struct AdmittedRequest {
-    held: Mutex<Option<(RoomForBody, FairPermit)>>,
+    held: Mutex<Option<(RoomForBody, Option<FairPermit>)>>,
 }
 
 impl AdmittedRequest {
     /// Holds a place, and the room of the body that was read.
     pub(crate) fn hold(&self, room: RoomForBody, place: FairPermit) {
-        *self.held.lock() = Some((room, place));
+        *self.held.lock() = Some((room, Some(place)));
+    }
+
+    /// Gives the place back before the reply: the request only waits for other requests. The room of
+    /// its body stays held.
+    pub(crate) fn release_place(&self) {
+        if let Some((_, place)) = &mut *self.held.lock() {
+            drop(place.take());
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use http::request::Parts;
 
 use crate::engine::batch::{Asker, Batch};
 use crate::engine::candidate::Serving;
+use crate::engine::cohorts::PlaceRelease;
 use crate::engine::snapshot::Snapshot;
 use crate::http::admission::AdmittedRequest;
 use crate::http::body::read_json;
@@ -88,7 +89,10 @@ impl RequestContext {
                 Err(ApiError::new(ProblemCode::Overloaded, "a source's queue is full")
                     .retry_after(wait))
             }
-            _ => Ok(batch),
+            _ => {
+                let admitted = Arc::clone(&self.admitted);
+                Ok(batch.while_waiting(PlaceRelease::new(move || admitted.release_place())))
+            }
         }
     }
 }

@@ -278,8 +278,9 @@ fn judgeable<'a>(
     }
     if present < expected && min_size.is_none_or(|least| present < least) {
         let (those, verb) = if present == 1 { ("sample", "is") } else { ("samples", "are") };
+        let note = ask.note.map(|note| format!("; {note}")).unwrap_or_default();
         return Err(format!(
-            "{present} {those} of the group {verb} there that can be scored, and it has {expected}"
+            "{present} {those} of the group {verb} there that can be scored, and it has {expected}{note}"
         ));
     }
     if present < least {

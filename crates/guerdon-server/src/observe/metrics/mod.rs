@@ -40,6 +40,7 @@ pub struct Metrics {
     source_seconds: Family<SourceLabels, Histogram, fn() -> Histogram>,
     abstentions: Family<AbstainLabels, Counter>,
     rubrics_dropped: Family<RubricLabels, Counter>,
+    cohorts: Family<CohortLabels, Counter>,
     rule_hits: Family<RuleLabels, Counter>,
     rule_missing_facts: Family<RuleLabels, Counter>,
     model_cache_hits: Family<ModelLabels, Counter>,
@@ -103,6 +104,12 @@ struct RubricLabels {
     source: String,
     /// The judge prompt; empty for the whole source.
     prompt: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CohortLabels {
+    /// `complete`, `stalled` (samples were missing in time) or `conflict` (requests disagreed).
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -190,6 +197,11 @@ impl Metrics {
             "rubrics_dropped",
             "Groups for which a judge prompt was dropped, because a rollout lacked its verdict"
         );
+        let cohorts = register!(
+            Family::default(),
+            "cohorts",
+            "Groups that several requests brought, by the way in which collecting them ended"
+        );
         let rule_hits = register!(Family::default(), "rule_hits", "Turns that a rule hit");
         let rule_missing_facts = register!(
             Family::default(),
@@ -250,6 +262,7 @@ impl Metrics {
             source_seconds,
             abstentions,
             rubrics_dropped,
+            cohorts,
             rule_hits,
             rule_missing_facts,
             model_cache_hits,
@@ -313,6 +326,10 @@ impl Metrics {
         let prompt = prompt.unwrap_or_default().to_owned();
         let labels = RubricLabels { source: source.to_string(), prompt };
         self.rubrics_dropped.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn cohort(&self, outcome: &'static str) {
+        self.cohorts.get_or_create(&CohortLabels { outcome }).inc();
     }
 
     pub(crate) fn abstained(&self, source: &SourceId, why: AbstainWhy) {
