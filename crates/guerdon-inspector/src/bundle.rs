@@ -41,6 +41,7 @@ pub fn bundle<E: From<BundleError>>(
     let all = Filter::default();
     put(&links.compare_choice(), site.compare(&shell, &all, None).map_err(read)?.as_bytes())?;
     put(&links.components(&all), site.components(&shell, &all, None).map_err(read)?.as_bytes())?;
+    put(&links.judge(&all), site.judge(&shell, &all).map_err(read)?.as_bytes())?;
     put(&links.watch(&all), site.watch(&shell, &all).map_err(read)?.as_bytes())?;
     let mut after = None;
     loop {

@@ -40,6 +40,8 @@ struct Beside {
     request_id: Option<String>,
     recorded_ms: Option<i64>,
     versions: Option<Versions>,
+    cost: Option<f64>,
+    judge_calls: Option<u64>,
 }
 
 impl Beside {
@@ -57,7 +59,8 @@ impl Beside {
             request_id: self.request_id,
             recorded_ms: self.recorded_ms,
         };
-        Record { key: 0, labels, messages: self.messages, result, versions }
+        let (cost, judge_calls) = (self.cost, self.judge_calls);
+        Record { key: 0, labels, messages: self.messages, result, versions, cost, judge_calls }
     }
 }
 

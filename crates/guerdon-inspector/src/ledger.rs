@@ -161,6 +161,8 @@ fn whole(stored: StoredRollout) -> Record {
         messages: stored.rollout.map(|rollout| rollout.messages),
         result: stored.result,
         versions: Some(versions),
+        cost: Some(stored.cost),
+        judge_calls: Some(stored.judge_calls),
     }
 }
 

@@ -89,6 +89,12 @@ impl Links {
         with_query("/ui/rules", &filter.query(&[("name", name)]))
     }
 
+    /// The judge over a filter.
+    #[must_use]
+    pub fn judge(self, filter: &Filter) -> String {
+        self.filtered("judge", filter)
+    }
+
     /// The warning signs of a filter.
     #[must_use]
     pub fn watch(self, filter: &Filter) -> String {

@@ -17,6 +17,10 @@ pub struct Record {
     pub result: RolloutResult,
     /// The versions that made the result, if they are stored.
     pub versions: Option<Arc<Versions>>,
+    /// The cost of the judge's calls, if it is stored.
+    pub cost: Option<f64>,
+    /// The number of the judge's calls, if it is stored.
+    pub judge_calls: Option<u64>,
 }
 
 /// What a rollout belongs to.

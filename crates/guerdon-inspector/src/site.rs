@@ -5,10 +5,10 @@ use crate::filter::{Filter, query_value};
 use crate::links::Links;
 use crate::page::{
     Components, Login, Shell, compare_choice, compare_page, components_page, group_page, home_page,
-    login_page, problem_page, rollout_page, rollouts_page, run_page, watch_page,
+    judge_page, login_page, problem_page, rollout_page, rollouts_page, run_page, watch_page,
 };
 use crate::store::{Store, StoreError};
-use crate::summary::{ComparisonBuilder, ComponentsBuilder, RunBuilder, RunSummary, watch};
+use crate::summary::{ComparisonBuilder, ComponentsBuilder, RunBuilder, RunSummary, judge, watch};
 
 /// The rollouts of one page of a list.
 pub const PAGE_ROWS: usize = 50;
@@ -16,6 +16,8 @@ pub const PAGE_ROWS: usize = 50;
 pub const SCAN_ROWS: usize = 100_000;
 /// The most rollouts of the page of rules, which compares each rule with each rollout.
 pub(crate) const DETAIL_ROWS: usize = 20_000;
+/// The most rollouts of the page of the judge, which reads their dialogues.
+const JUDGE_ROWS: usize = 500;
 /// The most samples of a group's page.
 pub const GROUP_ROWS: usize = 64;
 /// The newest rollouts of the first page.
@@ -80,6 +82,7 @@ impl Site<'_> {
                 let name = query_value(query, "name");
                 self.components(&shell, &filter, name.as_deref())
             }
+            "/ui/judge" => self.judge(&shell, &filter),
             "/ui/watch" => self.watch(&shell, &filter),
             "/ui/compare" => {
                 let digests = query_value(query, "before").zip(query_value(query, "after"));
@@ -186,6 +189,12 @@ impl Site<'_> {
         let cut_at = is_cut.then_some(DETAIL_ROWS);
         let components = Components { rollouts, found: &found, name, cut_at };
         Ok(components_page(shell, filter, &overview, &components))
+    }
+
+    pub(crate) fn judge(&self, shell: &Shell<'_>, filter: &Filter) -> Result<String, StoreError> {
+        let overview = self.store.overview()?;
+        let records = self.store.records(filter, JUDGE_ROWS)?;
+        Ok(judge_page(shell, filter, &overview, &judge(&records)))
     }
 
     pub(crate) fn watch(&self, shell: &Shell<'_>, filter: &Filter) -> Result<String, StoreError> {

@@ -8,7 +8,8 @@ use guerdon_test_ui::{Inspector, Tab, negotiation};
 /// The largest picture, in bytes.
 const MAX_BYTES: usize = 150_000;
 
-const SCREENS: [(&str, &str); 7] = [
+const SCREENS: [(&str, &str); 8] = [
+    ("judge", "/ui/judge?run=exp-12"),
     ("rules", "/ui/rules?run=exp-12"),
     ("watch", "/ui/watch?run=exp-12"),
     ("overview", "/ui"),

@@ -11,13 +11,14 @@ use serde_json::Value;
 const PAGES_OF_A_KIND: usize = 6;
 
 /// The kinds of screens, by their address without numbers and query.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "/ui",
     "/ui/run",
     "/ui/rollouts",
     "/ui/rollouts/",
     "/ui/group",
     "/ui/rules",
+    "/ui/judge",
     "/ui/watch",
     "/ui/compare",
 ];
@@ -163,6 +164,7 @@ async fn axe_finds_nothing_serious() -> anyhow::Result<()> {
             "/ui/group?run=exp-12&step=31&group=hotel-1",
             "/ui/rules?run=exp-12",
             "/ui/rules?run=exp-12&name=rules%3A+guardrails%2Finternal-words",
+            "/ui/judge?run=exp-12",
             "/ui/watch?run=exp-12",
             "/ui/compare",
             "/ui/compare?run=exp-12&before=sha256%3A2c94d07f61ab385e&after=sha256%3A7be1f09c3a52d8e4",

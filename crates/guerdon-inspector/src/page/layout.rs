@@ -18,6 +18,7 @@ pub(crate) enum Place {
     Rollouts,
     Run,
     Rules,
+    Judge,
     Watch,
     Compare,
     Other,
@@ -43,6 +44,7 @@ impl Shell<'_> {
             (Place::Run, "Run", links.run(&filter)),
             (Place::Rollouts, "Rollouts", links.rollouts(&filter, None)),
             (Place::Rules, "Rules", links.components(&filter)),
+            (Place::Judge, "Judge", links.judge(&filter)),
             (Place::Watch, "Watch", links.watch(&filter)),
             (Place::Compare, "Compare", links.compare_choice()),
         ];

@@ -3,6 +3,7 @@
 
 mod compare;
 mod components;
+mod judge;
 mod pearson;
 mod quantile;
 mod run;
@@ -10,6 +11,7 @@ mod watch;
 
 pub(crate) use compare::{Comparison, ComparisonBuilder, RewardChange};
 pub(crate) use components::{ComponentSummary, ComponentsBuilder};
+pub(crate) use judge::{CriterionSummary, JudgeSummary, judge};
 pub(crate) use quantile::{Quantiles, quantiles};
 pub(crate) use run::{DigestChange, RunBuilder, RunSummary, StepSummary};
 pub(crate) use watch::{WatchSign, watch};

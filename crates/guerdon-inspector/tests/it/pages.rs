@@ -136,6 +136,7 @@ fn pages_stay_small_at_100_000_rollouts() {
         ("/ui/compare", ""),
         ("/ui/rules", ""),
         ("/ui/watch", ""),
+        ("/ui/judge", ""),
         ("/ui/rollouts/77", ""),
     ] {
         let bytes = get(&store, path, query).len();
