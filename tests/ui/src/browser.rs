@@ -44,7 +44,7 @@ impl Tab {
             .no_sandbox()
             .arg("--disable-dev-shm-usage")
             .arg("--disable-gpu")
-            .window_size(1_200, 1_080)
+            .window_size(1_120, 940)
             .viewport(None)
             .launch_timeout(Duration::from_secs(60))
             .build()
