@@ -124,12 +124,12 @@ fn messages(request: &VerifyRequest) -> Vec<Message> {
         instructions.into_iter().map(|text| Message::new(Role::System, text)).collect();
     match params.get("input") {
         Some(Value::String(text)) => messages.push(Message::new(Role::User, text.clone())),
-        Some(Value::Array(items)) => messages.extend(items.iter().filter_map(message)),
+        Some(Value::Array(items)) => append(&mut messages, items),
         _ => {}
     }
     let prompt = messages.len();
     let output = request.response.get("output").and_then(Value::as_array);
-    messages.extend(output.into_iter().flatten().filter_map(message));
+    append(&mut messages, output.map_or(&[], Vec::as_slice));
     // A response without a message is a turn that only calls tools, or an empty reply.
     if !messages.iter().skip(prompt).any(|message| message.role == Role::Assistant) {
         let tool_calls = output.into_iter().flatten().filter_map(call).collect();
@@ -138,8 +138,30 @@ fn messages(request: &VerifyRequest) -> Vec<Message> {
     messages
 }
 
-/// Converts an item of a response: a message or a tool's result. Returns `None` for reasoning and
-/// calls, which are not visible to the partner.
+/// Adds the messages among items of a response. Calls next to a message are of its turn; a result of
+/// a tool, or what others say, ends the turn. Turns that only call tools are left out.
+fn append(messages: &mut Vec<Message>, items: &[Value]) {
+    let mut before = Vec::new();
+    let mut is_open = false;
+    for item in items {
+        if let Some(call) = call(item) {
+            match messages.last_mut().filter(|_| is_open) {
+                Some(turn) => turn.tool_calls.push(call),
+                None => before.push(call),
+            }
+        } else if let Some(mut message) = message(item) {
+            is_open = message.role == Role::Assistant;
+            let calls = std::mem::take(&mut before);
+            if is_open {
+                message.tool_calls.extend(calls);
+            }
+            messages.push(message);
+        }
+    }
+}
+
+/// Converts an item of a response: a message or a tool's result. Returns `None` for reasoning, which
+/// is not visible to the partner, and for calls.
 fn message(item: &Value) -> Option<Message> {
     match item.get("type").and_then(Value::as_str).unwrap_or("message") {
         "message" => Some(ForeignMessage::deserialize(item).ok()?.read()),
@@ -154,10 +176,18 @@ fn message(item: &Value) -> Option<Message> {
 
 /// The call of an item of a response; `None` for another item.
 fn call(item: &Value) -> Option<ToolCall> {
-    item.get("type").filter(|kind| *kind == "function_call")?;
-    let id = item.get("call_id").and_then(Value::as_str).map(str::to_owned);
-    let call = ToolCall::deserialize(item).ok()?;
-    Some(ToolCall { id: id.or(call.id), ..call })
+    let id = || item.get("call_id").and_then(Value::as_str).map(str::to_owned);
+    match item.get("type").and_then(Value::as_str)? {
+        "function_call" => {
+            let call = ToolCall::deserialize(item).ok()?;
+            Some(ToolCall { id: id().or(call.id), ..call })
+        }
+        "custom_tool_call" => {
+            let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
+            Some(ToolCall { id: id(), name: text("name")?, arguments: text("input")? })
+        }
+        _ => None,
+    }
 }
 
 /// The row's context. Entries under `verifier_metadata` replace others of the same name.
@@ -193,4 +223,58 @@ fn reply(mut request: VerifyRequest, answers: &ItemScores) -> Option<VerifyReply
     }
     // NeMo-Gym requires a number. The marks set above keep the sample out of the loss.
     Some(VerifyReply { request, reward: answer.reward.unwrap_or(0.0), reward_components })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: &Value, output: &Value) -> Vec<Message> {
+        let request = json!({
+            "responses_create_params": { "input": input }, "response": { "output": output },
+        });
+        messages(&serde_json::from_value(request).unwrap())
+    }
+
+    /// Each message as its role, its text and the names of its calls.
+    fn shown(messages: &[Message]) -> Vec<String> {
+        let shown = |message: &Message| {
+            let calls: Vec<&str> =
+                message.tool_calls.iter().map(|call| call.name.as_str()).collect();
+            format!("{:?} {} [{}]", message.role, message.content, calls.join(" "))
+        };
+        messages.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn calls_belong_to_the_turn_that_they_stand_next_to() {
+        let said = |text: &str| json!({ "type": "message", "role": "assistant", "content": text });
+        let call = |name: &str| json!({ "type": "function_call", "call_id": "c", "name": name, "arguments": "{}" });
+        let result = || json!({ "type": "function_call_output", "call_id": "c", "output": "400" });
+        let thought = || json!({ "type": "reasoning", "summary": [] });
+        for (output, wanted) in [
+            (json!([said("a"), call("x"), call("y")]), vec!["Assistant a [x y]"]),
+            (json!([thought(), call("x"), said("a")]), vec!["Assistant a [x]"]),
+            (
+                json!([call("x"), result(), said("a"), call("y")]),
+                vec!["Tool 400 []", "Assistant a [y]"],
+            ),
+            (json!([said("a"), said("b")]), vec!["Assistant a []", "Assistant b []"]),
+            (json!([call("x")]), vec!["Assistant  [x]"]),
+            (json!([thought()]), vec!["Assistant  []"]),
+            (json!([]), vec!["Assistant  []"]),
+            (
+                json!([{ "type": "custom_tool_call", "name": "sql", "input": "select 1" }, said("a")]),
+                vec!["Assistant a [sql]"],
+            ),
+        ] {
+            let messages = read(&json!("480 ?"), &output);
+            assert_eq!(shown(&messages)[0], "User 480 ? []");
+            assert_eq!(shown(&messages)[1..], wanted, "{output}");
+        }
+        // A call of the response is none of the prompt's last turn.
+        let history = json!([{ "role": "user", "content": "hi" }, said("yes"), call("z")]);
+        let messages = read(&history, &json!([call("x")]));
+        assert_eq!(shown(&messages)[1..], ["Assistant yes [z]", "Assistant  [x]"]);
+    }
 }

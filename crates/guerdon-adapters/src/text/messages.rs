@@ -12,8 +12,8 @@ pub(crate) struct ForeignMessage {
     #[serde(default)]
     #[schema(value_type = String)]
     role: Value,
-    /// A text, a list of parts whose texts are joined by line breaks, or `null`. Parts that are not
-    /// texts are left out.
+    /// A text, a list of parts whose texts are joined by line breaks, or `null`. A part that is no
+    /// text stands as its kind: `[image]`, `[audio]`, `[video]` or `[file]`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     content: Value,
@@ -51,18 +51,27 @@ pub(crate) fn read(messages: Vec<ForeignMessage>) -> Vec<Message> {
     messages.into_iter().map(ForeignMessage::read).collect()
 }
 
-/// The text of a content: the text itself, or the texts of its parts, joined by line breaks.
+/// The text of a content: the text itself, or the texts of its parts, joined by line breaks. A part
+/// that cannot be scored stands as a placeholder, so that judge and rules see that there was one.
 pub(crate) fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
             let text = |part: &'_ Value| {
-                Some(part.as_str().or_else(|| part.get("text")?.as_str())?.to_owned())
+                let text = part.as_str().or_else(|| part.get("text")?.as_str());
+                text.or_else(|| placeholder(part.get("type")?.as_str()?)).map(str::to_owned)
             };
             parts.iter().filter_map(text).collect::<Vec<_>>().join("\n")
         }
         _ => String::new(),
     }
+}
+
+/// The placeholder of a part of this type; `None` for a type that is no medium.
+fn placeholder(kind: &str) -> Option<&'static str> {
+    let media =
+        [("image", "[image]"), ("audio", "[audio]"), ("video", "[video]"), ("file", "[file]")];
+    media.into_iter().find(|(name, _)| kind.contains(name)).map(|(_, shown)| shown)
 }
 
 /// The context of a rollout from a dataset's label. An object is the context itself, and so is a
@@ -96,7 +105,19 @@ mod tests {
     fn parts_are_joined_and_unknown_roles_are_users() {
         let parts = json!([{ "type": "text", "text": "48" }, { "type": "image_url" }, { "type": "text", "text": "0" }]);
         let read = message(json!({ "role": "hotel", "content": parts }));
-        assert_eq!(read, Message::new(Role::User, "48\n0"));
+        assert_eq!(read, Message::new(Role::User, "48\n[image]\n0"));
+        for (kind, shown) in [
+            ("image", "[image]"),
+            ("input_image", "[image]"),
+            ("input_audio", "[audio]"),
+            ("video_url", "[video]"),
+            ("input_file", "[file]"),
+            ("strange", ""),
+        ] {
+            let content = json!([{ "type": kind, "url": "u" }]);
+            let read = message(json!({ "role": "user", "content": content }));
+            assert_eq!(read, Message::new(Role::User, shown), "{kind}");
+        }
         assert_eq!(message(json!({ "content": 3 })), Message::new(Role::User, ""));
         assert!(serde_json::from_value::<ForeignMessage>(json!(["assistant", "a"])).is_err());
         let strange = json!({ "role": "gpt", "content": "a", "column": 1 });
