@@ -85,6 +85,23 @@ def test_score_all_covers_only_turns_of_the_completion():
     assert hook.Settings().rollout(asked, said)["score"] == "last"
 
 
+def test_a_fact_names_the_profile_of_its_rollout():
+    mixed = hook.Settings(profile_from="task")
+    rollout = mixed.rollout("p", "r", {"task": "flight", "target_price": 420})
+    assert (rollout["profile"], rollout["context"]) == ("flight", {"target_price": 420})
+    assert "profile" not in mixed.rollout("p", "r", {"target_price": 420})
+    assert "profile" not in mixed.rollout("p", "r")
+    assert hook.Settings().rollout("p", "r", {"task": "flight"})["context"] == {"task": "flight"}
+
+
+def test_media_stand_as_their_kinds():
+    parts = [{"type": "text", "text": "48"}, {"type": "image_url", "image_url": {}}, {"type": "text", "text": "0"}]
+    [message] = hook.messages([{"role": "user", "content": parts}], "user")
+    assert message["content"] == "48\n[image]\n0"
+    [message] = hook.messages([{"role": "user", "content": [{"type": "input_audio"}, {"type": "odd"}]}], "user")
+    assert message["content"] == "[audio]"
+
+
 def test_objects_and_json_texts_of_objects_are_facts():
     assert hook.facts({"target_price": 420, "padded": None}) == {"target_price": 420}
     assert hook.facts('{"target_price": 420}') == {"target_price": 420}

@@ -2,9 +2,9 @@
 logged numbers.
 
 Settings that are not passed to a hook are read from the environment, because some trainers cannot pass
-any: `GUERDON_URL`, `GUERDON_PROFILE`, `GUERDON_KEY`, `GUERDON_ON_FAILURE`, `GUERDON_EXPECT_DIGEST`, and the
-limits of a call, `GUERDON_TIMEOUT`, `GUERDON_RETRIES`, `GUERDON_BACKOFF`, `GUERDON_BACKOFF_CAP` and
-`GUERDON_BACKOFF_FLOOR`.
+any: `GUERDON_URL`, `GUERDON_PROFILE`, `GUERDON_PROFILE_FROM`, `GUERDON_KEY`, `GUERDON_ON_FAILURE`,
+`GUERDON_EXPECT_DIGEST`, and the limits of a call, `GUERDON_TIMEOUT`, `GUERDON_RETRIES`, `GUERDON_BACKOFF`,
+`GUERDON_BACKOFF_CAP` and `GUERDON_BACKOFF_FLOOR`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class Settings:
 
     url: str = _environment("URL", "http://127.0.0.1:8787", secret=True)
     profile: str | None = _environment("PROFILE")
+    profile_from: str | None = _environment("PROFILE_FROM")
+    """The fact of a rollout that names its profile, such as a column of the data set. It is then no fact. A rollout
+    without it gets `profile`."""
     key: str | None = _environment("KEY", secret=True)
     score: Literal["last", "all"] = "last"
     """The policy's turns to score; the profile's `aggregate` combines their rewards."""
@@ -116,7 +119,12 @@ class Settings:
             len(dialogue) + place for place, turn in enumerate(reply) if turn["role"] == "assistant"
         ]
         turns: Literal["last"] | list[int] = places if self.score == "all" and places else "last"
-        return {"messages": dialogue + reply, "score": turns, "context": dict(facts or {})}
+        rollout: Rollout = {"messages": dialogue + reply, "score": turns, "context": dict(facts or {})}
+        if self.profile_from is not None:
+            profile = rollout["context"].pop(self.profile_from, None)
+            if profile is not None:
+                rollout["profile"] = str(profile)
+        return rollout
 
     def settled(self, results: Sequence[Result]) -> list[float | None]:
         """Returns the rewards, replaced according to `on_failure` for rollouts without one.
@@ -216,7 +224,7 @@ def messages(turns: Any, speaker: Literal["user", "assistant"]) -> list[Message]
     """Converts a text (one turn of `speaker`) or messages of OpenAI's APIs to the wire format.
 
     Lenient, like the server's own adapters: an unknown role counts as the partner, and of a list of parts
-    the texts are used, joined by line breaks.
+    the texts are used, joined by line breaks. An image, audio, video or file stands as `[image]` and so on.
     """
     if isinstance(turns, str):
         return [{"role": speaker, "content": turns}] if turns or speaker == "assistant" else []
@@ -237,8 +245,16 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, Iterable) and not isinstance(content, Mapping):
-        return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
+        return "\n".join(text for part in content if (text := _part(part)) is not None)
     return ""
+
+
+def _part(part: Mapping[str, Any]) -> str | None:
+    """The text of a part, or the placeholder of a medium; `None` for another part."""
+    if isinstance(part.get("text"), str):
+        return part["text"]
+    kind = str(part.get("type", ""))
+    return next((f"[{medium}]" for medium in ("image", "audio", "video", "file") if medium in kind), None)
 
 
 _BLOCKS = (
