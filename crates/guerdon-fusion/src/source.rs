@@ -173,6 +173,12 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Takes note of the signals that the scorer computed for an ensemble, for example to count its
+    /// abstentions. Other sources see their own signals.
+    fn combined(&self, signals: &[Signal]) {
+        let _ = signals;
+    }
+
     /// One signal per asked turn, in the order of `ask.turns`.
     ///
     /// A failure is a signal that abstains, with the reason, on each turn concerned. The future is

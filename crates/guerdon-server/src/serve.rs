@@ -18,6 +18,7 @@ use crate::http::state::App;
 use crate::listen::{BoundSocket, StartError};
 use crate::listener::{Listener, ListenerContext, StopSignals};
 use crate::watch::judge_monitor;
+use crate::watch::moments_saver;
 use crate::watch::reload::{self, Reloader};
 use crate::watch::service_manager;
 use crate::watch::trigger::Trigger;
@@ -73,7 +74,8 @@ pub async fn start_on(
 
     tasks.spawn(reload::run(reloader, background.clone()));
     tasks.spawn(hangups(send, background.clone()));
-    tasks.spawn(judge_monitor::run(watched, background.clone()));
+    tasks.spawn(judge_monitor::run(Arc::clone(&watched), background.clone()));
+    tasks.spawn(moments_saver::run(watched, background.clone()));
     let context = ListenerContext {
         router: router(app.clone()),
         signals: signals.clone(),

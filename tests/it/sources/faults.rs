@@ -67,6 +67,16 @@ fn faults_of_sources_name_the_place_and_the_fix() {
         ),
         (format!("{RM}weight = -1\n"), &["`weight` is -1", "reverse"]),
         (
+            format!("{RM}normalise_state = \"rm.json\"\n"),
+            &["source `rm`: `normalise_state` is set", "online = true"],
+        ),
+        (
+            format!(
+                "{RM}normalise_state = \"no/rm.json\"\nnormalise = {{ kind = \"running\", online = true }}\n"
+            ),
+            &["source `rm`: `normalise_state`: there is no folder", "make it"],
+        ),
+        (
             RM.replace("sources.rm", "sources.\"r m\""),
             &["[profiles.p.sources.r m] a source's name has 1 to 64 letters"],
         ),

@@ -78,6 +78,7 @@ impl Scorer {
                     self.combined(ensemble, members, (signals, turn, length))
                 })
                 .collect();
+            ensemble.combined(&combined);
             if let Some(own) = signals.get_mut(*place) {
                 *own = combined;
             }

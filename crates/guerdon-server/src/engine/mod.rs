@@ -384,6 +384,16 @@ impl Engine {
         }
     }
 
+    /// Saves the moments of online normalisers. Blocks the thread.
+    pub(crate) fn save_moments(&self) {
+        self.loader.save_moments();
+    }
+
+    /// True if moments of a normaliser are saved in a file.
+    pub(crate) fn has_moments_to_save(&self) -> bool {
+        self.loader.has_moments_to_save()
+    }
+
     /// Waits for judge calls that are in flight and paid for.
     pub(crate) async fn finish_calls(&self) {
         self.tasks.close();

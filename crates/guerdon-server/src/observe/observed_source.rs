@@ -88,6 +88,10 @@ impl ObservedSource {
         if silent > 0 {
             tracing::Span::current().record("source.abstained", silent);
         }
+        self.count(signals);
+    }
+
+    fn count(&self, signals: &[Signal]) {
         for signal in signals {
             for abstained in &signal.abstained {
                 // Always a reason of this version, since the signal was made in this process.
@@ -155,6 +159,11 @@ impl RewardSource for ObservedSource {
 
     fn group(&self) -> Option<&dyn GroupSource> {
         self.inner.group().map(|_| self as &dyn GroupSource)
+    }
+
+    fn combined(&self, signals: &[Signal]) {
+        self.count(signals);
+        self.inner.combined(signals);
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {

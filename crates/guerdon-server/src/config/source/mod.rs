@@ -4,6 +4,7 @@
 mod field_names;
 mod kinds;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use guerdon_types::{Finite, NormaliserConfig, OnAbstain, SourceRole};
@@ -46,6 +47,12 @@ pub struct SourceSettingsConfig {
     /// `{ kind = "quantile", knots = [...] }`, which `guerdon fit` prints. Default: the value itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalise: Option<NormaliserConfig>,
+    /// The file in which the moments of `normalise = { kind = "running", online = true }` are saved,
+    /// every 30 s and at the stop, and from which a restart continues. Each source and each server
+    /// needs a file of its own. The digest has the configured moments, not those of the file. Default:
+    /// a restart begins with the configured moments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalise_state: Option<PathBuf>,
     /// The time after which the source abstains (`deadline`). Default: the deadline of the request.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
@@ -61,8 +68,15 @@ fn is_one(number: &Finite) -> bool {
 
 impl Default for SourceSettingsConfig {
     fn default() -> Self {
-        let (role, normalise, timeout, on_abstain) = (None, None, None, None);
-        Self { role, weight: Finite::ONE, scale: Finite::ONE, normalise, timeout, on_abstain }
+        Self {
+            role: None,
+            weight: Finite::ONE,
+            scale: Finite::ONE,
+            normalise: None,
+            normalise_state: None,
+            timeout: None,
+            on_abstain: None,
+        }
     }
 }
 
@@ -150,6 +164,7 @@ mod tests {
             "kind = \"model\"\nmodel = \"e5\"\nnormalise = \"centred\"",
             "kind = \"rules\"\nrules = [\"r\"]\nnormalise = { kind = \"par\", reference = 2 }",
             "kind = \"rules\"\nrules = [\"r\"]\non_abstain = { content = \"worst\" }",
+            "kind = \"model\"\nmodel = \"e5\"\nnormalise_state = \"rm.json\"\nnormalise = { kind = \"running\", online = true }",
         ] {
             let source = read(text).unwrap();
             let written = toml::to_string(&source).unwrap();

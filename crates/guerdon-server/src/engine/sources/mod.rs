@@ -4,6 +4,7 @@ mod absent_model;
 mod judges;
 mod loader;
 mod models;
+mod moments_file;
 mod named_paths;
 mod parts;
 mod plan;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use guerdon_fusion::{
-    Ensemble, EnsembleSource, RewardSource, RunningNormaliser, Scorer, ScorerSource, SourceSettings,
+    Ensemble, EnsembleSource, RewardSource, RunningNormaliser, Scorer, ScorerSource,
 };
 use guerdon_judge::Prompts;
 use guerdon_rules::{PackFiles, RulePacks, RulesSource};
@@ -23,8 +24,9 @@ use guerdon_types::{Normaliser, ProfileName, SourceId, SourceRole};
 
 use self::loader::LoadJob;
 pub(crate) use self::loader::Loader;
+use self::moments_file::{LiveMoments, MomentsOwner};
 use self::named_paths::{NamedPaths, OwnedPacks};
-use self::parts::{PacksKey, SharedParts, keys_of};
+use self::parts::{PacksKey, RunningKey, SharedParts, keys_of};
 use self::plan::{PlannedJudge, PlannedKeys, PlannedSource, ProfilePlan};
 use self::scale::SourceScale;
 use crate::config::{CalibrationConfig, ProfileConfig};
@@ -78,6 +80,7 @@ impl Loader {
         let models =
             parts.models.0.iter().map(|(key, model)| (key.name.clone(), Arc::clone(model)));
         let models = models.collect();
+        self.save_moments();
         *self.parts.lock() = parts;
         let files = files.paths().cloned().collect();
         Ok(Snapshot { generation, config, default_profile, profiles, models, auth, files })
@@ -85,6 +88,7 @@ impl Loader {
 
     /// Stops the device threads and the rules' threads, once no source asks them any more.
     pub(crate) fn shutdown(&self) {
+        self.save_moments();
         let parts = std::mem::take(&mut *self.parts.lock());
         for (_, model) in parts.models.0 {
             model.shutdown();
@@ -161,8 +165,8 @@ impl Loader {
             let (built, normaliser) = self.source(load, profile, &mut parts, &source)?;
             let observed = ObservedSource::new(built, Arc::clone(&self.metrics));
             let observed = Arc::new(observed.within(source.timeout));
+            let running = self.running(load, &parts.named, &source, normaliser.as_ref())?;
             let settings = source.settings.with_normaliser(normaliser);
-            let running = self.running(load, (name, &source.id), &settings);
             sources.push(ScorerSource::new(observed, settings).observing(running));
         }
         let mut scorer = Scorer::with_settings(sources, fusion);
@@ -227,16 +231,70 @@ impl Loader {
     fn running(
         &self,
         load: &mut LoadJob<'_>,
-        (profile, id): (&str, &SourceId),
-        settings: &SourceSettings,
-    ) -> Option<Arc<RunningNormaliser>> {
-        let normaliser = settings.normaliser.clone()?;
-        let fresh = RunningNormaliser::of(&normaliser).filter(RunningNormaliser::is_online)?;
-        let key = (profile.to_owned(), id.clone(), normaliser);
+        named: &NamedPaths<'_>,
+        source: &PlannedSource<'_>,
+        normaliser: Option<&Normaliser>,
+    ) -> Result<Option<Arc<RunningNormaliser>>, LoadError> {
+        let invalid = |detail: String| named.invalid(format!("source `{}`: {detail}", source.id));
+        let path = source.normalise_state.map(|path| load.root.join(path));
+        let online = normaliser.and_then(|normaliser| match normaliser {
+            Normaliser::Running { online: true, .. } => normaliser.running_state(),
+            _ => None,
+        });
+        let (Some(normaliser), Some(configured)) = (normaliser, online) else {
+            return match path {
+                None => Ok(None),
+                Some(_) => Err(invalid(
+                    "`normalise_state` is set, and no moments change\n  help: set normalise = \
+                     { kind = \"running\", online = true }, or remove it"
+                        .to_owned(),
+                )),
+            };
+        };
+        let shares = |live: &LiveMoments| path.is_some() && live.path() == path.as_deref();
+        if let Some((other, _)) = load.parts.running.0.iter().find(|(_, live)| shares(live)) {
+            return Err(invalid(format!(
+                "`normalise_state` is also the file of the source `{}` of the profile `{}`\n  help: \
+                 give each source a file of its own",
+                other.source, other.profile
+            )));
+        }
+        let owner = MomentsOwner { profile: named.profile().to_owned(), source: source.id.clone() };
+        let key = RunningKey {
+            profile: owner.profile.clone(),
+            source: owner.source.clone(),
+            normaliser: normaliser.clone(),
+            path: path.clone(),
+        };
         let kept = self.parts.lock().running.get(&key);
-        let running = kept.unwrap_or_else(|| Arc::new(fresh));
-        load.parts.running.insert(key, Arc::clone(&running));
-        Some(running)
+        let live = match (kept, &path) {
+            (Some(kept), _) => kept,
+            (None, Some(path)) => {
+                Arc::new(LiveMoments::open(path, owner, configured).map_err(invalid)?)
+            }
+            (None, None) => Arc::new(LiveMoments::of_process(configured)),
+        };
+        load.parts.running.insert(key, Arc::clone(&live));
+        Ok(Some(Arc::clone(&live.running)))
+    }
+
+    /// Saves the moments of online normalisers that have a file. Blocks the thread.
+    pub(crate) fn save_moments(&self) {
+        // Not locked while files are written.
+        for live in self.saved_moments() {
+            live.save();
+        }
+    }
+
+    /// True if a normaliser has a file for its moments.
+    pub(crate) fn has_moments_to_save(&self) -> bool {
+        !self.saved_moments().is_empty()
+    }
+
+    fn saved_moments(&self) -> Vec<Arc<LiveMoments>> {
+        let parts = self.parts.lock();
+        let all = parts.running.0.iter().map(|(_, live)| live);
+        all.filter(|live| live.path().is_some()).cloned().collect()
     }
 
     /// The rule packs of `paths`, compiled only if a text is new.

@@ -35,6 +35,11 @@ impl<'a> NamedPaths<'a> {
         Self { profile: name, root, allow_empty: profile.allow_empty, empty: Vec::new() }
     }
 
+    /// The name of the profile.
+    pub(super) const fn profile(&self) -> &'a str {
+        self.profile
+    }
+
     /// The error of a profile whose settings do not fit together.
     pub(super) fn invalid(&self, detail: String) -> LoadError {
         LoadError::Profile { profile: self.profile.to_owned(), detail }

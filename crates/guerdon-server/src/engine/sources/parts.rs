@@ -1,15 +1,18 @@
 //! The parts that snapshots share, by the inputs that they were built from.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use guerdon_fusion::{RewardSource, RunningNormaliser};
+use guerdon_fusion::RewardSource;
 use guerdon_judge::{Endpoint, EndpointConfig, Prompts};
 use guerdon_model::{Model, ModelConfig};
 use guerdon_remote::{HttpSourceConfig, RemoteRmConfig};
 use guerdon_rules::RulePacks;
 use guerdon_text::SourceText;
 use guerdon_types::{Normaliser, SourceId};
+
+use super::moments_file::LiveMoments;
 
 /// The parts of snapshots that are built once for the same inputs and shared by profiles and
 /// generations.
@@ -20,8 +23,7 @@ pub(super) struct SharedParts {
     pub(super) packs: PartTable<PacksKey, Arc<RulePacks>>,
     pub(super) prompts: PartTable<Vec<TextKey>, Arc<Prompts>>,
     pub(super) remotes: PartTable<RemoteKey, Arc<dyn RewardSource>>,
-    /// By profile, source and the normaliser as it is configured.
-    pub(super) running: PartTable<(String, SourceId, Normaliser), Arc<RunningNormaliser>>,
+    pub(super) running: PartTable<RunningKey, Arc<LiveMoments>>,
 }
 
 /// Values by the inputs that they were built from. A linear search is enough, because a
@@ -43,6 +45,17 @@ impl<K: PartialEq, V: Clone> PartTable<K, V> {
     pub(super) fn insert(&mut self, key: K, value: V) {
         self.0.push((key, value));
     }
+}
+
+/// The inputs of the moments of an online normaliser.
+#[derive(Debug, PartialEq)]
+pub(super) struct RunningKey {
+    pub(super) profile: String,
+    pub(super) source: SourceId,
+    /// The normaliser as it is configured.
+    pub(super) normaliser: Normaliser,
+    /// The file that saves the moments.
+    pub(super) path: Option<PathBuf>,
 }
 
 /// A text by its name and content hash.

@@ -2,7 +2,7 @@
 //! roles, and checked as far as that needs no file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use guerdon_fusion::SourceSettings;
@@ -39,6 +39,8 @@ pub(super) struct PlannedSource<'a> {
     pub(super) timeout: Option<Duration>,
     /// The normaliser, which is completed when the source is built.
     pub(super) normalise: Option<&'a NormaliserConfig>,
+    /// The file with the moments of the normaliser.
+    pub(super) normalise_state: Option<&'a Path>,
 }
 
 /// The inputs of a source by its kind.
@@ -98,7 +100,14 @@ pub(super) fn plan<'a>(
             false => keys.kind().default_role(),
         };
         let settings = SourceSettings::of_role(role);
-        sources.push(PlannedSource { id, keys, settings, timeout: None, normalise: None });
+        sources.push(PlannedSource {
+            id,
+            keys,
+            settings,
+            timeout: None,
+            normalise: None,
+            normalise_state: None,
+        });
     }
     for (id, SourceConfig { keys, settings }) in &profile.sources {
         faults.check_name(id)?;
@@ -115,6 +124,7 @@ pub(super) fn plan<'a>(
                 .with_on_abstain(faults.on_abstain(id, role, settings)?),
             timeout: settings.timeout,
             normalise: settings.normalise.as_ref(),
+            normalise_state: settings.normalise_state.as_deref(),
         });
     }
     faults.check_bases(&sources)?;
