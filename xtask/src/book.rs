@@ -41,7 +41,7 @@ pub(crate) fn write_sources(out: &Path) -> anyhow::Result<()> {
         summary.push_str(&format!("- [{title}]({})\n", staged_path(&page).display()));
     }
     staging.write(Path::new("SUMMARY.md"), &summary)?;
-    for file in ["book.toml", "explanation/study.svg"] {
+    for file in ["book.toml", "explanation/study.svg", "explanation/fusion-sensitivity.svg"] {
         staging.copy(&Path::new("docs").join(file), Path::new(file))?;
     }
     Ok(())

@@ -2,7 +2,10 @@
 
 use anyhow::Context as _;
 use candle_core::{DType, Tensor};
-use guerdon_client::optim::{Repo, RepoBatch, RepoConfig, RowMask, SourceRewards, UpdateMetrics};
+use guerdon_client::optim::{
+    Estimate, EstimateMetrics, LossMetrics, Minibatch, Repo, RepoBatch, RepoConfig, RowMask,
+    SourceRewards,
+};
 
 use crate::checkpoint::Base;
 use crate::inject::surrogate;
@@ -41,8 +44,10 @@ pub struct Learner {
 pub struct UpdateFigures {
     /// The total loss of the last pass.
     pub loss: f64,
+    /// The optimizer's figures of the batch.
+    pub estimate: EstimateMetrics,
     /// The optimizer's figures of the last pass.
-    pub metrics: UpdateMetrics,
+    pub metrics: LossMetrics,
     /// The norm of the last pass's gradient before clipping.
     pub norm: f64,
 }
@@ -67,7 +72,22 @@ impl Learner {
         })
     }
 
-    /// Trains on one batch in `epochs` passes.
+    /// The perplexity of each reply under the imitation policy, in nats per token; NaN for a reply
+    /// without tokens.
+    ///
+    /// # Errors
+    /// The errors of candle.
+    pub fn nats_per_token(&self, dialogues: &Dialogues) -> anyhow::Result<Vec<f64>> {
+        let logp = to_vec(&self.reference.forward(dialogues)?.0)?;
+        let rows = logp.chunks(dialogues.width().max(1)).zip(&dialogues.lens);
+        let nats = |(row, &len): (&[f32], &usize)| {
+            let sum: f64 = row[..len].iter().copied().map(f64::from).sum();
+            -sum / len as f64
+        };
+        Ok(rows.map(nats).collect())
+    }
+
+    /// Trains on one batch in `epochs` passes, with advantages that are estimated once.
     ///
     /// # Errors
     /// The errors of guerdon and candle; a parameter that has no gradient.
@@ -80,25 +100,32 @@ impl Learner {
         let part = |rewards| if is_present(rewards) { rewards.as_slice() } else { &[] };
         let parts = SourceRewards { rm: part(rm), judge: part(judge), rules: part(rules) };
 
-        let mut sampled: Option<(Vec<f32>, Vec<f32>)> = None;
+        let mut sampled: Option<(Vec<f32>, Vec<f32>, Estimate<f32>)> = None;
         let mut figures = None;
         for _ in 0..epochs {
             let (logp, values) = self.policy.forward(dialogues)?;
             let (new_logp, new_values) = (to_vec(&logp)?, to_vec(&values)?);
             // On the first pass the policy is still the one that sampled the batch, so its outputs
             // are kept as the old log-probs and values.
-            let (old_logp, old_values) =
-                sampled.get_or_insert_with(|| (new_logp.clone(), new_values.clone()));
-            let inputs = RepoBatch::new(mask, &new_logp, old_logp, &batch.rewards)
-                .with_reference(&reference)
-                .with_critic(&new_values, old_values)
-                .with_groups(&batch.groups)
-                .with_parts(parts);
-            let update = self.repo.step(&inputs)?;
+            if sampled.is_none() {
+                let inputs = RepoBatch::sampled(mask, &new_logp, &batch.rewards)
+                    .with_reference(&reference)
+                    .with_old_values(&new_values)
+                    .with_groups(&batch.groups)
+                    .with_parts(parts);
+                let estimate = self.repo.estimate(&inputs)?;
+                sampled = Some((new_logp.clone(), new_values.clone(), estimate));
+            }
+            let Some((old_logp, old_values, estimate)) = &sampled else { continue };
+            let minibatch =
+                Minibatch::new(estimate.mask(mask)?, &new_logp, old_logp, &estimate.advantages)
+                    .with_critic(&new_values, old_values, &estimate.returns)
+                    .with_reference(&reference);
+            let update = self.repo.improve(&minibatch)?;
             let gradients = surrogate(&logp, &values, update.dlogp, update.dvalue)?.backward()?;
             let (loss, metrics) = (update.loss, update.metrics);
             let norm = self.adam.step(&self.weights, &gradients)?;
-            figures = Some(UpdateFigures { loss, metrics, norm });
+            figures = Some(UpdateFigures { loss, estimate: estimate.metrics, metrics, norm });
         }
         figures.context("an update needs at least one pass; set --epochs to 1 or more")
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::rollouts::SampledReply;
 use crate::curves::{Curve, Panel};
 use crate::metrics::MetricsRow;
-use crate::scene::Scene;
 use crate::score::ReplyScore;
 
 /// A figure of a score.
@@ -56,8 +55,10 @@ pub(super) fn line(row: &MetricsRow) -> String {
                 text.push_str(&format!(" {name} {x:+.digits$}"));
             }
         }
-        if let Some(x) = number("rule_failures") {
-            text.push_str(&format!(" failing {:.0}%", 100.0 * x));
+        for (name, word) in [("rule_failures", "failing"), ("not_fluent", "not fluent")] {
+            if let Some(x) = number(name) {
+                text.push_str(&format!(" {word} {:.0}%", 100.0 * x));
+            }
         }
         text
     };
@@ -69,16 +70,6 @@ pub(super) fn line(row: &MetricsRow) -> String {
         line.push_str(&format!(" | held out{}", of("held_out")));
     }
     line
-}
-
-/// The first of some replies, with the partner's line before it.
-pub(super) fn example(scenes: &[Scene], sampled: &[SampledReply]) -> String {
-    let line = scenes
-        .first()
-        .and_then(|scene| scene.messages.last())
-        .map_or("", |message| &message.content);
-    let reply = sampled.first().map_or("", |sample| sample.text.as_str());
-    format!("            | {line:?} -> {reply:?}")
 }
 
 /// The curves of a run.
@@ -106,7 +97,9 @@ pub fn panels(rows: &[MetricsRow]) -> Vec<Panel> {
         both("judge, points", "judge"),
         both("rules, points", "rules"),
         both("share of replies with a rule failure", "rule_failures"),
-        one("KL to the imitation policy, nats per reply", "kl/row_mean"),
+        both("perplexity under imitation, nats per token", "nats_per_token"),
+        both("share of replies that are not fluent", "not_fluent"),
+        one("KL to the imitation policy, nats per token", "kl/token_mean"),
         both("tokens per reply", "tokens"),
         one("critic: explained variance", "value/explained_variance"),
         one("loss", "loss"),

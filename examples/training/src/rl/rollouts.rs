@@ -40,6 +40,19 @@ pub fn respond(
         .collect()
 }
 
+/// The prompts and replies as token ids.
+pub(super) fn dialogues(
+    tokens: &DialogueTokenizer,
+    scenes: &[Scene],
+    sampled: &[SampledReply],
+) -> anyhow::Result<Dialogues> {
+    let prompts: Vec<Vec<u32>> =
+        scenes.iter().map(|scene| tokens.prompt(scene)).collect::<anyhow::Result<_>>()?;
+    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    let replies: Vec<&[u32]> = sampled.iter().map(|sample| sample.reply.ids.as_slice()).collect();
+    Ok(Dialogues::new(&prompts, &replies, tokens.pad)?)
+}
+
 /// Builds the training batch from scores; `group` consecutive replies share a prompt.
 pub(super) fn experience(
     tokens: &DialogueTokenizer,
@@ -48,16 +61,12 @@ pub(super) fn experience(
     scores: &[ReplyScore],
     group: usize,
 ) -> anyhow::Result<Experience> {
-    let prompts: Vec<Vec<u32>> =
-        scenes.iter().map(|scene| tokens.prompt(scene)).collect::<anyhow::Result<_>>()?;
-    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let replies: Vec<&[u32]> = sampled.iter().map(|sample| sample.reply.ids.as_slice()).collect();
     #[expect(clippy::cast_possible_truncation, reason = "the policy is trained in f32")]
     let column = |of: fn(&ReplyScore) -> Option<f64>| -> Vec<f32> {
         scores.iter().map(|score| of(score).map_or(f32::NAN, |x| x as f32)).collect()
     };
     Ok(Experience {
-        dialogues: Dialogues::new(&prompts, &replies, tokens.pad)?,
+        dialogues: dialogues(tokens, scenes, sampled)?,
         groups: (0..scenes.len()).map(|row| row / group).collect(),
         rewards: column(|score| score.reward),
         parts: [column(|score| score.rm), column(|score| score.judge), column(|score| score.rules)],

@@ -48,9 +48,50 @@ pub struct RlSettings {
     /// Updates between two checkpoints
     #[arg(long, default_value_t = 10)]
     pub save_every: usize,
+    /// The fluency of the imitation policy's own held-out replies above which a reply is not paid,
+    /// as a quantile of their perplexities under that policy; 0 switches the guard off
+    #[arg(long, default_value_t = 0.95)]
+    #[serde(default)]
+    pub fluency_quantile: f64,
+    /// The greatest reward of a reply that is not fluent
+    #[arg(long, default_value_t = -2.0, allow_hyphen_values = true)]
+    #[serde(default)]
+    pub fluency_floor: f64,
+    /// The share of held-out replies that are not fluent at which the run stops
+    #[arg(long, default_value_t = 0.25)]
+    #[serde(default)]
+    pub stop_share: f64,
+    /// The mean KL to the imitation policy at which the run stops, in nats per token
+    #[arg(long, default_value_t = 0.15)]
+    #[serde(default)]
+    pub kl_bound: f64,
 }
 
 impl RlSettings {
+    /// The default settings of an arm.
+    #[must_use]
+    pub const fn of(arm: Arm) -> Self {
+        Self {
+            arm,
+            seed: 1,
+            updates: 40,
+            prompts: 16,
+            group: 4,
+            epochs: 2,
+            rate: 3e-4,
+            kl: None,
+            temperature: 1.0,
+            limit: 48,
+            look_every: 10,
+            held_out: 64,
+            save_every: 10,
+            fluency_quantile: 0.95,
+            fluency_floor: -2.0,
+            stop_share: 0.25,
+            kl_bound: 0.15,
+        }
+    }
+
     /// The optimizer's settings.
     ///
     /// # Errors

@@ -28,10 +28,13 @@ const SETTINGS: RlSettings = RlSettings {
     look_every: 2,
     held_out: 4,
     save_every: 1,
+    // An untrained policy has no fluency to guard; tests/it/guard.rs has the guard.
+    fluency_quantile: 0.0,
+    ..RlSettings::of(Arm::Repo)
 };
 
 /// An untrained policy.
-fn base() -> Base {
+pub(crate) fn untrained() -> Base {
     let mut rng = StdRng::seed_from_u64(1);
     let pairs: Vec<_> = (0..50)
         .map(|_| {
@@ -111,7 +114,7 @@ fn imitation_resumed_from_a_checkpoint_gives_the_same_policy() {
 async fn a_resumed_run_gives_the_same_figures_and_policy() {
     let server = Server::new().await;
     let client = connect(&server.url, None).await.unwrap();
-    let (base, folder) = (base(), tempfile::tempdir().unwrap());
+    let (base, folder) = (untrained(), tempfile::tempdir().unwrap());
     let [whole, parts] = ["whole", "parts"].map(|name| RunFolder(folder.path().join(name)));
     let mut lines = Vec::new();
     let mut log = |line: &str| lines.push(line.to_owned());
