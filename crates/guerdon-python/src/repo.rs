@@ -64,24 +64,24 @@ impl PyRepo {
     /// Runs one update. The Python wrapper has checked the keys of `batch`.
     fn step<'py>(&mut self, batch: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
         match self.typed(batch, "logp")? {
-            Typed::Single(repo) => step(repo, batch),
-            Typed::Double(repo) => step(repo, batch),
+            RunningRepo::Single(repo) => step(repo, batch),
+            RunningRepo::Double(repo) => step(repo, batch),
         }
     }
 
     /// Computes the advantages of a batch.
     fn estimate<'py>(&mut self, batch: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
         match self.typed(batch, "old_logp")? {
-            Typed::Single(repo) => estimate(repo, batch),
-            Typed::Double(repo) => estimate(repo, batch),
+            RunningRepo::Single(repo) => estimate(repo, batch),
+            RunningRepo::Double(repo) => estimate(repo, batch),
         }
     }
 
     /// Computes the losses of a minibatch from its advantages.
     fn improve<'py>(&mut self, minibatch: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
         match self.typed(minibatch, "logp")? {
-            Typed::Single(repo) => improve(repo, minibatch),
-            Typed::Double(repo) => improve(repo, minibatch),
+            RunningRepo::Single(repo) => improve(repo, minibatch),
+            RunningRepo::Double(repo) => improve(repo, minibatch),
         }
     }
 }
@@ -94,7 +94,7 @@ pub(crate) fn monitor_state((updates, trends): SavedTrends) -> MonitorState {
 }
 
 /// A running optimizer in one number type.
-enum Typed<'a> {
+enum RunningRepo<'a> {
     Single(&'a mut optim::Repo<f32>),
     Double(&'a mut optim::Repo<f64>),
 }
@@ -119,7 +119,7 @@ impl PyRepo {
     }
 
     /// The optimizer in the number type of the batch's array `first`.
-    fn typed(&mut self, batch: &Bound<'_, PyDict>, first: &str) -> PyResult<Typed<'_>> {
+    fn typed(&mut self, batch: &Bound<'_, PyDict>, first: &str) -> PyResult<RunningRepo<'_>> {
         let single = is_single(&required(batch, first)?)?;
         if matches!(self.state, TypedRepo::Fresh) {
             self.state = if single {
@@ -129,8 +129,8 @@ impl PyRepo {
             };
         }
         match &mut self.state {
-            TypedRepo::Single(repo) if single => Ok(Typed::Single(repo)),
-            TypedRepo::Double(repo) if !single => Ok(Typed::Double(repo)),
+            TypedRepo::Single(repo) if single => Ok(RunningRepo::Single(repo)),
+            TypedRepo::Double(repo) if !single => Ok(RunningRepo::Double(repo)),
             _ => {
                 let (was, is) =
                     if single { ("float64", "float32") } else { ("float32", "float64") };
@@ -143,7 +143,7 @@ impl PyRepo {
 }
 
 /// The arrays that a whole update and an estimate share.
-struct Sampled<'py, F: NumpyFloat> {
+struct BatchArrays<'py, F: NumpyFloat> {
     mask: Mask<'py>,
     old_logp: InputArray<'py, F>,
     rewards: InputArray<'py, F>,
@@ -157,7 +157,7 @@ struct Sampled<'py, F: NumpyFloat> {
     groups: Option<Vec<usize>>,
 }
 
-impl<'py, F: NumpyFloat> Sampled<'py, F> {
+impl<'py, F: NumpyFloat> BatchArrays<'py, F> {
     fn read(given: &Bound<'py, PyDict>, shape: [usize; 2]) -> PyResult<Self> {
         let column = |name: &str| {
             InputArray::<F>::optional(given.get_item(name)?.as_ref(), name, &shape[..1])
@@ -226,7 +226,7 @@ fn step<'py, F: NumpyFloat>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = given.py();
     let (logp, shape) = InputArray::<F>::table(&required(given, "logp")?, "logp")?;
-    let sampled = Sampled::<F>::read(given, shape)?;
+    let sampled = BatchArrays::<F>::read(given, shape)?;
     let (values, entropy) =
         (table::<F>(given, "values", &shape)?, table::<F>(given, "entropy", &shape)?);
     let mut batch = sampled.batch(logp.slice()?)?;
@@ -266,7 +266,7 @@ fn estimate<'py, F: NumpyFloat>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = given.py();
     let (old_logp, shape) = InputArray::<F>::table(&required(given, "old_logp")?, "old_logp")?;
-    let sampled = Sampled::<F>::read(given, shape)?;
+    let sampled = BatchArrays::<F>::read(given, shape)?;
     let batch = sampled.batch(old_logp.slice()?)?;
     let Estimate { advantages, returns, dropped, normaliser, metrics, .. } =
         py.detach(|| repo.estimate(&batch)).map_err(|error| optim_error(&error))?;

@@ -14,7 +14,7 @@ static HOME: AtomicU32 = AtomicU32::new(0);
 /// The threads of a forked child, and its process.
 static CHILD: Mutex<Option<(u32, Arc<ThreadPool>)>> = Mutex::new(None);
 
-/// Where a large batch runs.
+/// The place where a large batch runs.
 pub(crate) enum Threads {
     /// On the calling thread.
     None,

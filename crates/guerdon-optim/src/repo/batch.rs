@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::Minibatch;
 use super::config::{AdvantageMethod, RepoConfig, needs};
 use crate::error::OptimError;
 use crate::kernel::float::Float;
@@ -158,17 +157,6 @@ impl<'a, F: Float> RepoBatch<'a, F> {
             bootstrap: self.bootstrap.map(|values| &values[rows.clone()]),
             correction: self.correction.map(slots),
             ..*self
-        }
-    }
-
-    /// The batch as one minibatch, with these advantages; without the critic's targets.
-    pub(super) fn minibatch(&self, advantages: &'a [F]) -> Minibatch<'a, F> {
-        Minibatch {
-            reference: self.reference,
-            correction: self.correction,
-            entropy: self.entropy,
-            normaliser: self.normaliser,
-            ..Minibatch::new(self.mask, self.logp, self.old_logp, advantages)
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::batch::RepoBatch;
 use super::metrics::LossMetrics;
 use super::{CriticConfig, Repo, StepBuffers};
 use crate::error::OptimError;
@@ -129,6 +130,19 @@ impl<'a, F: Float> Minibatch<'a, F> {
             policy = policy.with_normaliser(normaliser);
         }
         policy
+    }
+}
+
+impl<'a, F: Float> RepoBatch<'a, F> {
+    /// The batch as one minibatch, with these advantages; without the critic's targets.
+    pub(super) fn minibatch(&self, advantages: &'a [F]) -> Minibatch<'a, F> {
+        Minibatch {
+            reference: self.reference,
+            correction: self.correction,
+            entropy: self.entropy,
+            normaliser: self.normaliser,
+            ..Minibatch::new(self.mask, self.logp, self.old_logp, advantages)
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The choice needs all tokens of the batch, so it follows the walk over them.
 
-use super::{LOG_RATIO_LIMIT, PolicyBatch, PolicyConfig, PolicySums, Surrogate};
+use super::batch::PolicyBatch;
+use super::surrogate::LOG_RATIO_LIMIT;
 use crate::error::{OptimError, require};
 use crate::kernel::float::Float;
 
@@ -10,61 +11,35 @@ pub(super) fn check_share(share: f64) -> Result<(), OptimError> {
     require(share > 0.0 && share <= 1.0, "cov_share", share, "above 0 and at most 1")
 }
 
-impl PolicySums {
-    /// Adds what Clip-Cov and KL-Cov do to some tokens of the whole batch; nothing for other
-    /// surrogates.
-    pub(crate) fn add_covariance<F: Float>(
-        &mut self,
-        config: &PolicyConfig,
-        batch: &PolicyBatch<'_, F>,
-        dlogp: &mut [F],
-    ) -> Result<(), OptimError> {
-        let chosen = match config.surrogate {
-            Surrogate::ClipCov { clip, share, low, high, seed } => {
-                let mut within = covariances(batch, |slot| {
-                    let (free, fixed) = ppo(batch, slot, clip.low, clip.high);
-                    fixed <= free
-                });
-                within.retain(|&(covariance, _)| covariance > low && covariance < high);
-                within.iter_mut().for_each(|(key, slot)| *key = hash(seed, *slot as u64));
-                greatest(within, share, self.tokens)
-            }
-            Surrogate::KlCov { share, .. } => {
-                greatest(covariances(batch, |_| true), share, self.tokens)
-            }
-            _ => return Ok(()),
-        };
-        let weigher = config.aggregation.weigher(&batch.mask, batch.normaliser)?;
-        for &slot in &chosen {
-            let row = slot / batch.mask.width().max(1);
-            let correction = batch.correction.map_or(1.0, |weights| weights[slot].to_f64());
-            let scale = weigher.weight(batch.mask.count(row)) * correction;
-            match config.surrogate {
-                Surrogate::KlCov { coefficient, .. } => {
-                    let log_ratio = (batch.logp[slot] - batch.old_logp[slot]).to_f64();
-                    let sign =
-                        f64::from(u8::from(log_ratio > 0.0)) - f64::from(u8::from(log_ratio < 0.0));
-                    self.loss += scale * coefficient * log_ratio.abs();
-                    dlogp[slot] += F::from_f64(scale * coefficient * sign);
-                }
-                Surrogate::ClipCov { clip, .. } => {
-                    let (free, fixed) = ppo(batch, slot, clip.low, clip.high);
-                    self.loss -= scale * free.max(fixed);
-                    dlogp[slot] = F::ZERO;
-                }
-                _ => {}
-            }
-        }
-        if let Surrogate::ClipCov { .. } = config.surrogate {
-            // As in verl, the share of tokens that were left out.
-            self.clipped = chosen.len() as f64;
-        }
-        if self.loss.is_finite() { Ok(()) } else { Err(OptimError::Overflow { what: "loss" }) }
-    }
+/// The tokens that Clip-Cov leaves out: a random share, from those that PPO's clip leaves alone and
+/// whose covariance is above `low` and below `high`.
+pub(super) fn random_in_band<F: Float>(
+    batch: &PolicyBatch<'_, F>,
+    [clip_low, clip_high]: [f64; 2],
+    [low, high]: [f64; 2],
+    (seed, share): (u64, f64),
+) -> Vec<usize> {
+    let mut within = covariances(batch, |slot| {
+        let (free, fixed) = ppo(batch, slot, clip_low, clip_high);
+        fixed <= free
+    });
+    within.retain(|&(covariance, _)| covariance > low && covariance < high);
+    within.iter_mut().for_each(|(key, slot)| *key = hash(seed, *slot as u64));
+    greatest(within, share, batch.mask.tokens())
+}
+
+/// The share of tokens with the greatest covariance.
+pub(super) fn greatest_share<F: Float>(batch: &PolicyBatch<'_, F>, share: f64) -> Vec<usize> {
+    greatest(covariances(batch, |_| true), share, batch.mask.tokens())
 }
 
 /// PPO's loss of a token, unclipped and clipped.
-fn ppo<F: Float>(batch: &PolicyBatch<'_, F>, slot: usize, low: f64, high: f64) -> (f64, f64) {
+pub(super) fn ppo<F: Float>(
+    batch: &PolicyBatch<'_, F>,
+    slot: usize,
+    low: f64,
+    high: f64,
+) -> (f64, f64) {
     let log_ratio = (batch.logp[slot] - batch.old_logp[slot]).to_f64();
     let ratio = log_ratio.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp();
     let advantage = batch.advantages[slot].to_f64();

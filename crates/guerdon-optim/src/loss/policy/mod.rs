@@ -16,7 +16,7 @@ mod trust_region;
 
 use self::sequence::{GeometricMean, SequenceRatio, SequenceTokenRatio};
 use self::surrogate::{
-    Cispo, Dro, Objective, PpoClip, RatioRange, Reinforce, SoftGate, TokenInputs,
+    Cispo, Dro, LOG_RATIO_LIMIT, Objective, PpoClip, RatioRange, Reinforce, SoftGate, TokenInputs,
 };
 use self::trust_region::TrustRegion;
 use crate::error::{OptimError, require};
@@ -27,10 +27,6 @@ use crate::loss::aggregate::{Aggregation, Weigher};
 
 pub use self::batch::PolicyBatch;
 pub use self::clip_range::ClipRange;
-
-/// Bound of log-ratios (verl's constant; `e^20` is 5e8). Beyond it the gradient is 0 for surrogates
-/// that follow the ratio.
-const LOG_RATIO_LIMIT: f64 = 20.0;
 
 /// The loss of a token, to be minimised. `r = pi / pi_old` for the token, `A` is its advantage.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -331,6 +327,52 @@ impl PolicySums {
             max_ratio: self.max_ratio,
             tokens: self.tokens,
         }
+    }
+}
+
+impl PolicySums {
+    /// Adds what Clip-Cov and KL-Cov do to some tokens of the whole batch; nothing for other
+    /// surrogates.
+    pub(crate) fn add_covariance<F: Float>(
+        &mut self,
+        config: &PolicyConfig,
+        batch: &PolicyBatch<'_, F>,
+        dlogp: &mut [F],
+    ) -> Result<(), OptimError> {
+        let chosen = match config.surrogate {
+            Surrogate::ClipCov { clip, share, low, high, seed } => {
+                let clip = [clip.low, clip.high];
+                covariance::random_in_band(batch, clip, [low, high], (seed, share))
+            }
+            Surrogate::KlCov { share, .. } => covariance::greatest_share(batch, share),
+            _ => return Ok(()),
+        };
+        let weigher = config.aggregation.weigher(&batch.mask, batch.normaliser)?;
+        for &slot in &chosen {
+            let row = slot / batch.mask.width().max(1);
+            let correction = batch.correction.map_or(1.0, |weights| weights[slot].to_f64());
+            let scale = weigher.weight(batch.mask.count(row)) * correction;
+            match config.surrogate {
+                Surrogate::KlCov { coefficient, .. } => {
+                    let log_ratio = (batch.logp[slot] - batch.old_logp[slot]).to_f64();
+                    let sign =
+                        f64::from(u8::from(log_ratio > 0.0)) - f64::from(u8::from(log_ratio < 0.0));
+                    self.loss += scale * coefficient * log_ratio.abs();
+                    dlogp[slot] += F::from_f64(scale * coefficient * sign);
+                }
+                Surrogate::ClipCov { clip, .. } => {
+                    let (free, fixed) = covariance::ppo(batch, slot, clip.low, clip.high);
+                    self.loss -= scale * free.max(fixed);
+                    dlogp[slot] = F::ZERO;
+                }
+                _ => {}
+            }
+        }
+        if let Surrogate::ClipCov { .. } = config.surrogate {
+            // As in verl, the share of tokens that were left out.
+            self.clipped = chosen.len() as f64;
+        }
+        if self.loss.is_finite() { Ok(()) } else { Err(OptimError::Overflow { what: "loss" }) }
     }
 }
 

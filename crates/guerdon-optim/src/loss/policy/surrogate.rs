@@ -7,6 +7,10 @@ use super::batch::PolicyBatch;
 use super::clip_range::ClipRange;
 use crate::kernel::float::Float;
 
+/// Bound of log-ratios (verl's constant; `e^20` is 5e8). Beyond it the gradient is 0 for surrogates
+/// that follow the ratio.
+pub(super) const LOG_RATIO_LIMIT: f64 = 20.0;
+
 /// The inputs of a surrogate for one token.
 #[derive(Clone, Copy)]
 pub(super) struct TokenInputs<F> {
