@@ -15,6 +15,7 @@ mod generations;
 mod groups;
 mod judge;
 mod judge_operation;
+mod ledger;
 mod metrics;
 mod model;
 mod odd_files;

@@ -39,6 +39,7 @@ const OURS: &[(&str, &[&str])] = &[
             "guerdon-inspector",
             "guerdon-model",
             "guerdon-judge",
+            "guerdon-ledger",
             "guerdon-remote",
             "guerdon-rules",
             "guerdon-optim",
@@ -54,6 +55,7 @@ const OURS: &[(&str, &[&str])] = &[
             "guerdon-server",
             "guerdon-client",
             "guerdon-inspector",
+            "guerdon-ledger",
             "guerdon-lsp",
             "guerdon-model",
             "guerdon-judge",
@@ -78,6 +80,7 @@ const HEAVY: &[(&str, &[&str])] = &[
         "tokio",
         &[
             "guerdon-adapters",
+            "guerdon-ledger",
             "guerdon-queue",
             "guerdon-testing",
             "guerdon-model",

@@ -66,6 +66,9 @@ pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
         deadline_ms: request.deadline_ms,
         expect: request.expect.clone(),
         extra_fields: request.extra_fields,
+        run: request.run.clone(),
+        step: request.step,
+        split: request.split.clone(),
     }
 }
 

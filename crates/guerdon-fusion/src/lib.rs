@@ -71,7 +71,10 @@ pub use hero::{HeroSample, hero};
 pub use normalise::{
     FitError, FitKind, Moments, RunningNormaliser, Sample, fit, fit_running, normalise,
 };
-pub use recompute::{GroupRanks, NotRecomputable, group_ranks, recompute, reward_of_parts};
+pub use recompute::{
+    FusionChange, GroupRanks, NotRecomputable, group_ranks, recompute, recompute_with,
+    reward_of_parts,
+};
 pub use repo::{enhancement, repo, repo_with_floor};
 pub use scorer::Scorer;
 pub use settle::{DroppedRubric, SettledGroup};

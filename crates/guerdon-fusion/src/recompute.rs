@@ -35,9 +35,31 @@ pub struct NotRecomputable {
 pub fn recompute(
     result: &RolloutResult,
     fusion: &FusionConfig,
+    edit: impl FnMut(&mut TurnResult) -> Result<(), String>,
+) -> Result<Option<Finite>, NotRecomputable> {
+    recompute_with(result, FusionChange { before: fusion, after: fusion }, edit)
+}
+
+/// The fusion that made a stored result, and another one.
+#[derive(Debug, Clone, Copy)]
+pub struct FusionChange<'a> {
+    /// The fusion that made the result.
+    pub before: &'a FusionConfig,
+    /// The fusion to recompute it with.
+    pub after: &'a FusionConfig,
+}
+
+/// As [`recompute`], with another fusion than the one that made the result.
+///
+/// # Errors
+/// As [`recompute`].
+pub fn recompute_with(
+    result: &RolloutResult,
+    fusions: FusionChange<'_>,
     mut edit: impl FnMut(&mut TurnResult) -> Result<(), String>,
 ) -> Result<Option<Finite>, NotRecomputable> {
-    if fusion.method == FusionMethod::Hero {
+    let FusionChange { before: made, after: fusion } = fusions;
+    if [made, fusion].iter().any(|fusion| fusion.method == FusionMethod::Hero) {
         let turn = result.turns.first().map_or(0, |turn| turn.index);
         let detail = "`hero` rewards a rollout among its group, which is not stored".to_owned();
         return Err(NotRecomputable { turn, detail });
@@ -50,7 +72,7 @@ pub fn recompute(
             rewards.push(None);
             continue;
         }
-        let before = reward_of_parts(stored, fusion);
+        let before = reward_of_parts(stored, made);
         if !is_equal(before, stored.reward.map(Finite::get)) {
             let detail = "its parts do not make its reward with this fusion";
             return Err(failed(detail.to_owned()));

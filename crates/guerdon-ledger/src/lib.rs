@@ -49,6 +49,8 @@
 //! | `texts.rs` | removes quotes and explanations from a result |
 //! | `sums.rs` | sums by run, step, split, profile and digest |
 //! | `store/` | databases: opens and writes them |
+//! | `queue.rs` | the bounded queue before the writer, and counts |
+//! | `writer.rs` | the thread that writes |
 //! | `filter.rs` | selection of rollouts |
 //! | `reader.rs` | reads rollouts back |
 //! | `read/` | queries of screens: rollouts in short, runs and profiles |
@@ -59,6 +61,7 @@ mod error;
 mod filter;
 mod flat;
 mod prepare;
+mod queue;
 mod read;
 mod reader;
 mod record;
@@ -66,11 +69,14 @@ pub mod schema;
 mod store;
 mod sums;
 mod texts;
+mod writer;
 
-pub use config::Texts;
+pub use config::{LedgerConfig, OnFull, Texts};
 pub use error::Error;
 pub use filter::RolloutFilter;
+pub use queue::LedgerCounts;
 pub use read::{RolloutRow, RunRow, SourceRow, TurnSums};
 pub use reader::{LedgerReader, StoredRollout};
 pub use record::{Labels, RolloutRecord, SharedRollout};
-pub use store::SqliteStore;
+pub use store::{Retention, SqliteStore};
+pub use writer::{LedgerWriter, now_ms};

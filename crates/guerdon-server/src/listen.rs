@@ -33,6 +33,9 @@ pub enum StartError {
         /// The cause.
         cause: std::io::Error,
     },
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] guerdon_ledger::Error),
 }
 
 /// A socket that holds its address and does not accept connections yet.

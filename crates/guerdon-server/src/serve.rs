@@ -65,6 +65,7 @@ pub async fn start_on(
     let address = socket.address;
     let listener = socket.listen()?;
     engine.listens_on(address);
+    engine.open_ledger()?;
 
     let (reloader, send) = Reloader::new(Arc::clone(&engine));
     let watched = Arc::clone(&engine);
@@ -134,6 +135,9 @@ impl RunningServer {
         let engine = &self.app.engine;
         let paid = until(drained_by, "paid judge calls", engine.finish_calls()).await;
         until(ended_by, "the reload task", self.tasks.wait()).await;
+        if let Some(ledger) = engine.ledger() {
+            until(ended_by, "the ledger", ledger.stop()).await;
+        }
         until(ended_by, "the models' device threads", engine.stop_models()).await;
         drained && paid
     }

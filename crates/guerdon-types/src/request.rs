@@ -61,7 +61,21 @@ pub struct ScoreRequest {
     /// Default: they are an error of their rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_fields: Option<ExtraFields>,
+    /// The run that the rollouts belong to, such as `exp-12`, of at most 200 bytes: a label for the
+    /// ledger, as `step` and `split` are. Default: the header `x-guerdon-run`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The step of the run. Default: the header `x-guerdon-step`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+    /// The part of the data, such as `train` or `eval`, of at most 200 bytes. Default: the header
+    /// `x-guerdon-split`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
 }
+
+/// The longest label, in bytes.
+const MAX_LABEL_BYTES: usize = 200;
 
 /// The configuration that a request expects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +142,13 @@ impl ScoreRequest {
             )
             .hint("leave `deadline_ms` out, or give it a positive number of milliseconds"));
         }
+        for (pointer, label) in [("/run", &self.run), ("/split", &self.split)] {
+            if label.as_ref().is_some_and(|label| label.len() > MAX_LABEL_BYTES) {
+                let detail = format!("longer than {MAX_LABEL_BYTES} bytes");
+                return Err(Invalid::new(ProblemCode::InvalidRequest, pointer, detail)
+                    .hint("send a shorter label"));
+            }
+        }
         Ok(())
     }
 }
@@ -173,6 +194,9 @@ impl IncomingRequest {
             deadline_ms,
             expect,
             extra_fields,
+            run,
+            step,
+            split,
         } = raw;
         let mut array = serde_json::Deserializer::from_str(rollouts.get());
         let (texts, count) =
@@ -198,6 +222,9 @@ impl IncomingRequest {
             deadline_ms,
             expect,
             extra_fields,
+            run,
+            step,
+            split,
         };
         Ok(Self { entries, settings })
     }
@@ -266,6 +293,12 @@ struct RawScoreRequest<'a> {
     expect: Option<Expectation>,
     #[serde(default)]
     extra_fields: Option<ExtraFields>,
+    #[serde(default)]
+    run: Option<String>,
+    #[serde(default)]
+    step: Option<u64>,
+    #[serde(default)]
+    split: Option<String>,
 }
 
 /// Reads the JSON texts of the first `max` rollouts, and counts all of them. The limit bounds
@@ -408,7 +441,8 @@ mod tests {
     fn settings_are_read_as_by_the_typed_request() {
         let json = r#"{"rollouts": [], "sources": ["rm"], "profile": "p", "fusion": {"bound": 3.0},
                        "advantages": {"estimator": "grpo"}, "deadline_ms": 7,
-                       "expect": {"digest": "@"}, "extra_fields": "context"}"#;
+                       "expect": {"digest": "@"}, "extra_fields": "context",
+                       "run": "exp", "step": 140, "split": "train"}"#;
         let json = json.replace('@', ConfigDigest::of("a").as_str());
         let typed: ScoreRequest = serde_json::from_str(&json).unwrap();
         assert_eq!(parse(&json).unwrap(), IncomingRequest::from(typed));
@@ -445,6 +479,21 @@ mod tests {
             assert_eq!(invalid.pointer, pointer, "{expect}: {invalid}");
         }
         assert_eq!(parse(r#"{"rollouts": [], "expect": null}"#).unwrap().settings.expect, None);
+    }
+
+    #[test]
+    fn long_label_is_refused_with_its_pointer() {
+        let long = Some("x".repeat(MAX_LABEL_BYTES + 1));
+        for (request, pointer) in [
+            (ScoreRequest { run: long.clone(), ..ScoreRequest::default() }, "/run"),
+            (ScoreRequest { split: long, ..ScoreRequest::default() }, "/split"),
+        ] {
+            assert_eq!(request.check().unwrap_err().pointer, pointer);
+        }
+        for (field, pointer) in [("\"run\": 3", "/run"), ("\"step\": -1", "/step")] {
+            let invalid = parse(&format!("{{\"rollouts\": [], {field}}}")).unwrap_err();
+            assert_eq!(invalid.pointer, pointer, "{invalid}");
+        }
     }
 
     #[test]

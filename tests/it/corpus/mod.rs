@@ -30,8 +30,13 @@ use case::{Becomes, Recording, RolloutError};
 
 /// The judges and the server of the recordings of trainers' protocols.
 pub(crate) async fn trainers_server() -> (Judges, Server) {
+    trainers_server_with("").await
+}
+
+/// As [`trainers_server`], with `toml` after its configuration.
+pub(crate) async fn trainers_server_with(toml: &str) -> (Judges, Server) {
     let judges = Judges::start().await;
-    let server = judges.server(&Recording::read("trainers").server).await;
+    let server = judges.server_with(&Recording::read("trainers").server, toml).await;
     (judges, server)
 }
 
@@ -65,7 +70,11 @@ impl Judges {
     }
 
     async fn server(&self, name: &str) -> Server {
-        let mut toml = case::server_file(&format!("{name}.toml"));
+        self.server_with(name, "").await
+    }
+
+    async fn server_with(&self, name: &str, more: &str) -> Server {
+        let mut toml = format!("{}{more}", case::server_file(&format!("{name}.toml")));
         for (mark, judge) in &self.0 {
             toml = toml.replace(mark, judge.url());
         }

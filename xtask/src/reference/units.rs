@@ -26,6 +26,8 @@ const UNITS: &[(&str, &str)] = &[
     ("hero.steepness", "per unit of score"),
     ("instances", "sessions"),
     ("judging.weight", "turns of the queue"),
+    ("ledger.max_bytes", "bytes"),
+    ("ledger.queue_bytes", "bytes"),
     ("limits.max_messages", "messages"),
     ("limits.max_rollouts", "rollouts"),
     ("max_batch", "sequences"),

@@ -201,6 +201,9 @@ impl ScoreCall {
             sources: options.sources(),
             profile: options.profile.clone(),
             deadline_ms: Some(options.deadline(protocol.deadline())),
+            run: options.run.clone(),
+            step: options.step,
+            split: options.split.clone(),
             ..ScoreRequest::default()
         };
         let batch = self.service.open(request)?;

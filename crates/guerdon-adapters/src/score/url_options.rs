@@ -43,6 +43,13 @@ pub(crate) struct UrlOptions {
     /// The reply of `/rm`: a bare `number`, or a `dict` with every part. Default: `number`.
     #[param(inline)]
     pub(crate) reply: ReplyForm,
+    /// The run that the items belong to, such as `exp-12`: a label for the ledger, as `step` and
+    /// `split` are. Default: the header `x-guerdon-run`.
+    pub(crate) run: Option<String>,
+    /// The step of the run. Default: the header `x-guerdon-step`.
+    pub(crate) step: Option<u64>,
+    /// The part of the data, such as `train` or `eval`. Default: the header `x-guerdon-split`.
+    pub(crate) split: Option<String>,
     /// The API token, for clients that cannot send a header. It is checked before this point and
     /// not stored here.
     #[param(value_type = Option<String>)]

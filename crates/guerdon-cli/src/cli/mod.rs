@@ -5,6 +5,7 @@ mod eval;
 mod fit;
 mod init;
 mod judge;
+mod ledger;
 mod rules;
 mod view;
 
@@ -18,6 +19,7 @@ pub(crate) use fit::{FitArgs, FittedKind, PlotCommand};
 use guerdon_client::optim::RolloutEstimator;
 pub(crate) use init::{InitArgs, Template};
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand, RescoreArgs};
+pub(crate) use ledger::{LedgerCommand, LedgerFilterArgs, LedgerRescoreArgs};
 pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFormat};
 pub(crate) use view::ViewArgs;
 
@@ -87,6 +89,12 @@ pub(crate) enum TopCommand {
     /// List, export, import and purge cached judge answers
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// List, export and remove the rollouts that a server recorded
+    #[command(subcommand, after_help = ledger::EXAMPLES)]
+    Ledger(LedgerCommand),
+    /// Compute the rewards that an edited profile would have given to recorded rollouts
+    #[command(after_help = ledger::RESCORE)]
+    Rescore(LedgerRescoreArgs),
     /// Inspect, check and measure reward models
     #[command(subcommand)]
     Rm(RmCommand),

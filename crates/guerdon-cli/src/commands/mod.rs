@@ -8,6 +8,7 @@ mod fit;
 mod init;
 mod installed;
 mod judge;
+mod ledger;
 mod local;
 mod manual;
 mod plot;
@@ -38,6 +39,8 @@ pub(crate) fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         TopCommand::Rules(rules) => rules::run(rules),
         TopCommand::Judge(judge) => judge::run(judge),
         TopCommand::Cache(cache) => cache::run(cache),
+        TopCommand::Ledger(ledger) => ledger::run(ledger),
+        TopCommand::Rescore(args) => ledger::rescore::run(&args),
         TopCommand::Rm(rm) => rm::run(rm),
         TopCommand::Eval(eval) => eval::run(&eval),
         TopCommand::Fit(fit) => fit::run(&fit),

@@ -68,7 +68,7 @@ struct Report {
 
 /// Stored rewards by the new numbers.
 #[derive(Serialize)]
-struct RewardReport {
+pub(super) struct RewardReport {
     /// The results, including those that cannot be recomputed.
     rollouts: usize,
     /// The results with another reward.
@@ -87,16 +87,16 @@ struct RewardReport {
 }
 
 #[derive(Serialize)]
-struct RescoredResult {
-    id: RolloutId,
-    before: Option<Finite>,
+pub(super) struct RescoredResult {
+    pub(super) id: RolloutId,
+    pub(super) before: Option<Finite>,
     /// `null` if there is no reward, or if it cannot be recomputed.
-    after: Option<Finite>,
+    pub(super) after: Option<Finite>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    unknown: Option<String>,
+    pub(super) unknown: Option<String>,
     /// The rank in the group, from 1 for the highest reward, before and after.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ranks: Option<[Option<usize>; 2]>,
+    pub(super) ranks: Option<[Option<usize>; 2]>,
 }
 
 /// Recomputes the rewards of a file of results.
@@ -176,7 +176,7 @@ fn rescored(rescorer: &Rescorer, result: &RolloutResult, fusion: &FusionConfig) 
     RescoredResult { id: result.id.clone(), before: result.reward, after, unknown, ranks: None }
 }
 
-fn summed(mut results: Vec<RescoredResult>, groups: &[Option<GroupId>]) -> RewardReport {
+pub(super) fn summed(mut results: Vec<RescoredResult>, groups: &[Option<GroupId>]) -> RewardReport {
     // A result that cannot be recomputed has no rank on either side.
     let of = |one: &RescoredResult, reward: Option<Finite>| {
         reward.filter(|_| one.unknown.is_none()).map(Finite::get)
@@ -317,7 +317,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
 }
 
 /// Prints what changes in the rewards or the points of rollouts.
-fn print_changes(of: &str, changes: &RewardReport) -> anyhow::Result<()> {
+pub(super) fn print_changes(of: &str, changes: &RewardReport) -> anyhow::Result<()> {
     outln!(
         "{of}: {} of {} rollouts differ; mean {} before, {} after",
         changes.changed,

@@ -5,6 +5,8 @@
 //! | `documentation.rs` | the snippets of `docs/` |
 //! | `help.rs` | the help of every command |
 //! | `init.rs` | `init`: every template, with and without a model |
+//! | `ledger.rs` | `ledger` |
+//! | `ledger_rescore.rs` | `rescore` |
 //! | `model_init.rs` | `rm init` |
 //! | `outputs.rs` | every command with a closed or full output |
 //! | `rescore.rs` | new points of a prompt on stored answers and results |
@@ -26,6 +28,8 @@ mod eval;
 mod fit;
 mod help;
 mod init;
+mod ledger;
+mod ledger_rescore;
 mod model_init;
 mod outputs;
 mod rescore;

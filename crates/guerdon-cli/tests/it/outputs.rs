@@ -16,7 +16,7 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 56] = [
+const LINES: [&str; 63] = [
     "--help",
     "--version",
     "init fresh --template blank",
@@ -57,6 +57,13 @@ const LINES: [&str; 56] = [
     "cache stats made.store",
     "cache export made.store",
     "cache purge made.store --all",
+    "ledger query l.sqlite",
+    "ledger query l.sqlite --json",
+    "ledger export l.sqlite",
+    "ledger prune l.sqlite --run none",
+    "ledger prune l.sqlite --max-bytes 1",
+    "rescore l.sqlite --profile p",
+    "rescore l.sqlite --profile p --json",
     "rm init exported --force --runtime RUNTIME",
     "rm info MODEL --runtime RUNTIME",
     "rm check MODEL --runtime RUNTIME",
@@ -107,6 +114,7 @@ fn inputs(judge: &str) -> tempfile::TempDir {
     }
     let made = command(folder.path(), &["cache", "import", "made.store", "empty.jsonl"]).output();
     assert!(made.unwrap().status.success());
+    crate::ledger::made(&folder.path().join("l.sqlite"), 20);
     folder
 }
 

@@ -1,7 +1,9 @@
 //! Databases that hold a ledger.
 
+mod retention;
 mod sqlite;
 mod sqlite_write;
 
+pub use retention::Retention;
 pub use sqlite::SqliteStore;
 pub(crate) use sqlite::open_read;

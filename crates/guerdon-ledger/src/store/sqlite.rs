@@ -45,6 +45,8 @@ impl SqliteStore {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "normal")?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        // Removed rollouts leave no text behind in pages that are free.
+        connection.pragma_update(None, "secure_delete", "on")?;
         let (names, versions) = (HashMap::new(), HashMap::new());
         Ok(Self { connection, preparer: Preparer::new(texts), names, versions })
     }
@@ -59,10 +61,26 @@ impl SqliteStore {
         let written = self.write(&prepared);
         if written.is_err() {
             // Ids of the transaction that was rolled back are not valid.
-            self.names.clear();
-            self.versions.clear();
+            self.forget_ids();
         }
         written
+    }
+
+    /// Moves all rows into the main file and empties the one next to it, unless another process
+    /// reads older rows.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        self.connection.query_row(truncate, [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Forgets the ids of names and versions.
+    pub(super) fn forget_ids(&mut self) {
+        self.names.clear();
+        self.versions.clear();
     }
 }
 

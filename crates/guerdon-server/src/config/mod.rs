@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use guerdon_judge::{EndpointConfig, Pooling};
+use guerdon_ledger::LedgerConfig;
 use guerdon_model::ModelConfig;
 use guerdon_types::{Calibration, Finite, FusionConfig, Limits};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Reload of changed files.
     pub reload: ReloadConfig,
+    /// The record of scored rollouts.
+    pub ledger: LedgerConfig,
     /// Reward models, by name.
     pub models: BTreeMap<String, ModelConfig>,
     /// Judge endpoints, by name.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use guerdon_fusion::Scorer;
+use guerdon_ledger::{Labels, LedgerWriter};
 use guerdon_types::{
     IncomingRequest, IncomparableGroup, Invalid, Limits, Problem, ProblemCode, ProfileName,
-    Rollout, RolloutEntry, RolloutResult, ScoreRequest, Usage, Versions,
+    RequestId, Rollout, RolloutEntry, RolloutResult, ScoreRequest, Usage, Versions,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,6 +20,7 @@ use tracing::Instrument as _;
 use crate::engine::advantages::GroupBuffer;
 use crate::engine::cohorts::{CohortAccess, Cohorts, PlaceRelease};
 use crate::engine::group_report::GroupReport;
+use crate::engine::recording::Recording;
 use crate::engine::request_profiles::{ProfileInUse, RequestProfiles};
 use crate::engine::results::{PendingResults, RequestInHand, RolloutAnswer};
 use crate::engine::scored_rollout::ScoredRollout;
@@ -36,12 +38,13 @@ const LARGE_REQUEST: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Batch {
     profiles: Arc<RequestProfiles>,
-    entries: Vec<RolloutEntry>,
+    entries: Arc<Vec<RolloutEntry>>,
     groups: Option<GroupBuffer>,
     deadline: Option<Instant>,
     limits: Limits,
     metrics: Arc<Metrics>,
     cohorts: CohortAccess,
+    recording: Option<Recording>,
 }
 
 /// The results of a whole request, in its order.
@@ -53,6 +56,8 @@ pub struct BatchResults {
     pub groups: Vec<IncomparableGroup>,
     /// The cost.
     pub usage: Usage,
+    /// The cost of each rollout.
+    pub costs: Vec<Usage>,
 }
 
 /// The parts of a [`Batch`] that do not come from its request.
@@ -66,15 +71,18 @@ pub(crate) struct BatchContext<'a> {
     pub(crate) asker: Asker,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) cohorts: Arc<Cohorts>,
+    pub(crate) ledger: Option<LedgerWriter>,
 }
 
 /// The caller of a request, and the form of the reply that it reads.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Asker {
     /// The caller: see [`Ask::client`](guerdon_fusion::Ask::client).
     pub(crate) client: u64,
     /// Set if results have the part of every source by name, whatever the profile.
     pub(crate) reports_parts: bool,
+    /// The id of the request. Without one, nothing is recorded.
+    pub(crate) request_id: Option<RequestId>,
 }
 
 impl BatchContext<'_> {
@@ -134,15 +142,22 @@ impl Batch {
             .as_ref()
             .map(|asked| GroupBuffer::new(asked, &entries, profile))
             .transpose()?;
+        let (profiles, entries) = (Arc::new(profiles), Arc::new(entries));
+        let cohorts = CohortAccess::new(context.cohorts, context.asker.client);
+        let recording = context.ledger.zip(context.asker.request_id).map(|(ledger, id)| {
+            let labels = Labels { run: request.run, step: request.step, split: request.split };
+            Recording::new(ledger, &id, labels, (Arc::clone(&profiles), Arc::clone(&entries)))
+        });
         let allowed = limits.max_deadline_ms.min(request.deadline_ms.unwrap_or(u64::MAX));
         Ok(Self {
-            profiles: Arc::new(profiles),
+            profiles,
             entries,
             groups,
             deadline: Instant::now().checked_add(Duration::from_millis(allowed)),
             limits,
             metrics: context.metrics,
-            cohorts: CohortAccess::new(context.cohorts, context.asker.client),
+            cohorts,
+            recording,
         })
     }
 
@@ -163,6 +178,11 @@ impl Batch {
         Arc::clone(&self.profiles)
     }
 
+    /// The recording of the results in the ledger, if there is one.
+    pub(crate) fn recording(&self) -> Option<Recording> {
+        self.recording.clone()
+    }
+
     /// The sources and the fusion that will score, of the request's profile.
     pub(crate) fn scorer(&self) -> &Scorer {
         &self.profiles.first().scorer
@@ -176,13 +196,13 @@ impl Batch {
 
     /// The number of results.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Returns whether the request has no rollouts.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
@@ -190,7 +210,7 @@ impl Batch {
     pub fn run(self) -> impl Stream<Item = ScoredRollout> + Send + 'static {
         let request = RequestInHand {
             profiles: self.profiles,
-            entries: Arc::new(self.entries),
+            entries: self.entries,
             deadline: self.deadline,
             metrics: self.metrics,
             cohorts: self.cohorts,
@@ -233,8 +253,9 @@ impl Batch {
             usage.add(&scored.usage);
             groups.add(scored);
         }
-        let results = results.into_iter().map(|scored| scored.result).collect();
-        BatchResults { results, groups: groups.finish(), usage }
+        let (results, costs) =
+            results.into_iter().map(|scored| (scored.result, scored.usage)).unzip();
+        BatchResults { results, groups: groups.finish(), usage, costs }
     }
 }
 

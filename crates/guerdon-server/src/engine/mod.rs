@@ -7,6 +7,7 @@ pub(crate) mod candidate;
 pub(crate) mod cohorts;
 pub(crate) mod group_report;
 mod group_sets;
+pub(crate) mod recording;
 pub(crate) mod request_profiles;
 mod results;
 pub(crate) mod scored_rollout;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use guerdon_ledger::LedgerWriter;
 use guerdon_queue::WorkThreads;
 use guerdon_types::{IncomingRequest, Info, Invalid, ProfileName, ScoreRequest};
 use parking_lot::Mutex;
@@ -69,6 +71,8 @@ pub struct Engine {
     last_read: Mutex<Arc<FileSet>>,
     /// The server's address. A reload that would serve it without tokens is refused.
     listening: OnceLock<SocketAddr>,
+    /// The ledger, once a server runs that has one.
+    ledger: OnceLock<LedgerWriter>,
 }
 
 /// The loads so far.
@@ -121,6 +125,7 @@ impl Engine {
             last_error: Mutex::default(),
             last_read: Mutex::new(files),
             listening: OnceLock::new(),
+            ledger: OnceLock::new(),
         }))
     }
 
@@ -144,6 +149,27 @@ impl Engine {
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Opens the ledger of the configuration, if it names one. Batches of [`Engine::open`] are not
+    /// recorded in it, since they have no request.
+    ///
+    /// # Errors
+    /// The file is not a ledger, has another version, or cannot be written.
+    pub(crate) fn open_ledger(&self) -> Result<(), guerdon_ledger::Error> {
+        let config = &self.snapshot().config.ledger;
+        let Some(path) = &config.path else { return Ok(()) };
+        let writer = LedgerWriter::start(self.loader.root().join(path), config)?;
+        tracing::info!(path = %writer.path().display(), "recording in the ledger");
+        if self.ledger.set(writer).is_err() {
+            tracing::debug!("the engine already has a ledger");
+        }
+        Ok(())
+    }
+
+    /// The ledger, if the server has one.
+    pub(crate) fn ledger(&self) -> Option<&LedgerWriter> {
+        self.ledger.get()
     }
 
     /// Checks `request` and binds it to the snapshot that serves now.
@@ -179,7 +205,9 @@ impl Engine {
         };
         let metrics = Arc::clone(&self.metrics);
         let cohorts = Arc::clone(&self.cohorts);
-        Batch::open(BatchContext { snapshot: scores, compared, asker, metrics, cohorts }, request)
+        let ledger = self.ledger.get().cloned();
+        let context = BatchContext { snapshot: scores, compared, asker, metrics, cohorts, ledger };
+        Batch::open(context, request)
     }
 
     /// Reads all files again and replaces the snapshot as a whole. Returns the new generation.
@@ -435,6 +463,7 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
         ("server", old.server.needs_restart(&new.server)),
         ("reload", old.reload != new.reload),
+        ("ledger", old.ledger != new.ledger),
         (
             "limits.max_concurrent_requests",
             old.limits.max_concurrent_requests != new.limits.max_concurrent_requests,

@@ -22,7 +22,7 @@ pub(crate) struct ProfileInUse {
 
 impl ProfileInUse {
     /// The versions, with those that functions declare in their replies.
-    fn last_versions(&self) -> Versions {
+    pub(crate) fn last_versions(&self) -> Versions {
         let is_declared = |source: &ScorerSource| source.kind() == SourceKind::Http;
         if self.scorer.sources().iter().any(is_declared) {
             let Versions { profile, generation, .. } = &self.versions;

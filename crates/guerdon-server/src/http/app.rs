@@ -23,7 +23,6 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::http::authorize::authorize;
 use crate::http::caller::address_of;
 use crate::http::content_coding::normalise_coding;
-use crate::http::expect::expected_digest;
 use crate::http::pages;
 use crate::http::problem::{ApiError, finish};
 use crate::http::request_context::RequestContext;
@@ -171,8 +170,8 @@ async fn request_context(State(app): State<App>, mut request: Request, next: Nex
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(id.clone());
     let address = address_of(request.extensions());
-    let expected = expected_digest(request.headers());
-    let context = RequestContext::new(&app, app.callers.caller(None, address), expected);
+    let caller = app.callers.caller(None, address);
+    let context = RequestContext::new(&app, caller, id.clone(), request.headers());
     request.extensions_mut().insert(context);
     let shown_path = guerdon_text::cut(&path, MAX_PATH_CHARS);
     let span = tracing::info_span!("http.request", http.method = %method, http.path = &*shown_path, request.id = id.as_str());

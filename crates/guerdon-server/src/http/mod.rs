@@ -12,6 +12,7 @@ mod expect;
 mod extract;
 mod guard;
 mod guesses;
+mod labels;
 mod lru;
 pub(crate) mod pages;
 pub(crate) mod problem;

@@ -9,20 +9,21 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_adapters::{ProfileSummary, ScoreService, ScoringBatch, SourceName};
 use guerdon_types::{
-    FusionConfig, IncomingRequest, Invalid, Limits, ProblemCode, ProfileName, RolloutResult,
-    ScoreRequest,
+    FusionConfig, IncomingRequest, Invalid, Limits, ProblemCode, ProfileName, RequestId,
+    RolloutResult, ScoreRequest,
 };
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::engine::batch::{Asker, Batch};
+use crate::engine::batch::{Asker, Batch, BatchResults};
 use crate::engine::candidate::Serving;
 use crate::engine::cohorts::PlaceRelease;
 use crate::engine::snapshot::Snapshot;
 use crate::http::admission::AdmittedRequest;
 use crate::http::body::read_json;
 use crate::http::caller::CallerId;
-use crate::http::expect::{self, ExpectedDigest};
+use crate::http::expect::{self, ExpectedDigest, expected_digest};
+use crate::http::labels::{self, HeaderLabels, header_labels};
 use crate::http::problem::ApiError;
 use crate::http::state::App;
 
@@ -34,15 +35,30 @@ pub(crate) struct RequestContext {
     pub(crate) serving: Arc<Serving>,
     pub(crate) caller: CallerId,
     expected: ExpectedDigest,
+    labels: HeaderLabels,
+    request_id: RequestId,
     app: App,
     /// The request's share of the limits, held until the last clone of the context is dropped.
     admitted: Arc<AdmittedRequest>,
 }
 
 impl RequestContext {
-    pub(crate) fn new(app: &App, caller: CallerId, expected: ExpectedDigest) -> Self {
-        let serving = app.engine.serving();
-        Self { serving, caller, expected, app: app.clone(), admitted: Arc::default() }
+    /// The context of a request with these headers.
+    pub(crate) fn new(
+        app: &App,
+        caller: CallerId,
+        request_id: RequestId,
+        headers: &HeaderMap,
+    ) -> Self {
+        Self {
+            serving: app.engine.serving(),
+            caller,
+            expected: expected_digest(headers),
+            labels: header_labels(headers),
+            request_id,
+            app: app.clone(),
+            admitted: Arc::default(),
+        }
     }
 
     /// The snapshot with the configuration, tokens and limits for this request.
@@ -81,7 +97,9 @@ impl RequestContext {
         reports_parts: bool,
     ) -> Result<Batch, ApiError> {
         let by_header = expect::apply(&self.expected, &mut request)?;
-        let asker = Asker { client: self.caller.0, reports_parts };
+        labels::apply(&self.labels, &mut request)?;
+        let request_id = Some(self.request_id.clone());
+        let asker = Asker { client: self.caller.0, reports_parts, request_id };
         let opened = self.app.engine.open_on(&self.serving, asker, request);
         let batch = opened.map_err(|invalid| expect::by_header(invalid, by_header))?;
         match batch.full_for() {
@@ -171,6 +189,14 @@ impl ScoringBatch for Batch {
     }
 
     fn collect(self: Box<Self>) -> BoxFuture<'static, Vec<RolloutResult>> {
-        async move { Self::collect(*self).await.results }.boxed()
+        async move {
+            let recording = self.recording();
+            let BatchResults { results, costs, .. } = Self::collect(*self).await;
+            if let Some(recording) = recording {
+                recording.record_all(results.clone(), costs).await;
+            }
+            results
+        }
+        .boxed()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use guerdon_inspector::LedgerStore;
 use tokio::sync::mpsc;
 
 use crate::engine::Engine;
@@ -31,6 +32,10 @@ impl App {
         let snapshot = engine.snapshot();
         let rate_limit = RateLimit::new(snapshot.config.server.requests_per_second);
         let admission = RequestAdmission::new(&snapshot.config);
+        let store: Arc<dyn guerdon_inspector::Store> = match engine.ledger() {
+            Some(ledger) => Arc::new(LedgerStore::new(ledger.path())),
+            None => Arc::new(NoRollouts),
+        };
         Self {
             engine,
             ready: Arc::new(AtomicBool::new(false)),
@@ -39,7 +44,7 @@ impl App {
             rate_limit: Arc::new(rate_limit),
             guesses: Arc::default(),
             admission: Arc::new(admission),
-            inspector: Inspector::new(Arc::new(NoRollouts)),
+            inspector: Inspector::new(store),
         }
     }
 

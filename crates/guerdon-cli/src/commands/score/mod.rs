@@ -35,6 +35,7 @@ mod rows;
 mod settings;
 mod stream_out;
 
+pub(crate) use parquet_out::{columns_of, is_parquet, turn_columns};
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use guerdon_parquet::{Column, RowWriter};
 use serde_json::{Map, Value, json};
 
 /// True if a file of this name is written as Parquet.
-pub(super) fn is_parquet(path: &Path) -> bool {
+pub(crate) fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
 }
 
@@ -18,21 +18,12 @@ pub(super) struct ParquetOutput<'a> {
 
 impl<'a> ParquetOutput<'a> {
     pub(super) fn new(out: &'a mut (dyn Write + Send)) -> anyhow::Result<Self> {
-        let turn = vec![
-            Column::integer("index"),
-            Column::number("reward"),
-            Column::number("enhancement"),
-            Column::number("rm_score"),
-            Column::number("judge_points"),
-            Column::number("rules_points"),
-            Column::text("json"),
-        ];
         let columns = vec![
             Column::text("id"),
             Column::number("reward"),
             Column::number("advantage"),
             Column::text("error"),
-            Column::list("turns", turn),
+            Column::list("turns", turn_columns()),
         ];
         Ok(Self { rows: RowWriter::new(out, columns)? })
     }
@@ -55,8 +46,21 @@ impl<'a> ParquetOutput<'a> {
     }
 }
 
-/// The columns of a turn. `json` has all of it, with the evidence.
-fn columns_of(turn: &Value) -> Value {
+/// The columns of a turn.
+pub(crate) fn turn_columns() -> Vec<Column> {
+    vec![
+        Column::integer("index"),
+        Column::number("reward"),
+        Column::number("enhancement"),
+        Column::number("rm_score"),
+        Column::number("judge_points"),
+        Column::number("rules_points"),
+        Column::text("json"),
+    ]
+}
+
+/// The values of the columns of a turn. `json` has all of it, with the evidence.
+pub(crate) fn columns_of(turn: &Value) -> Value {
     let number = |pointer: &str| turn.pointer(pointer).cloned().unwrap_or_default();
     json!({
         "index": number("/index"),

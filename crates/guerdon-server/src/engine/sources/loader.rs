@@ -33,6 +33,11 @@ pub(super) struct LoadJob<'a> {
 }
 
 impl Loader {
+    /// The folder at which relative paths of the configuration start.
+    pub(crate) fn root(&self) -> std::path::PathBuf {
+        self.source.root()
+    }
+
     pub(crate) fn new(
         source: ConfigSource,
         metrics: Arc<Metrics>,

@@ -26,6 +26,9 @@ async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, ApiError> 
     let models = snapshot.models.iter();
     let queued = models.map(|(name, model)| (name.clone(), model.queue_depth()));
     metrics.set_depths(app.admission.in_flight(), queued);
+    if let Some(ledger) = app.engine.ledger() {
+        metrics.ledger.set(ledger.counts());
+    }
     let text = metrics
         .render()
         .map_err(|error| ApiError::new(ProblemCode::Internal, error.to_string()))?;

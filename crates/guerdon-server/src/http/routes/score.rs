@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt as _, stream};
 use guerdon_adapters::{compute, json_bytes, json_reply};
 use guerdon_types::{
@@ -20,7 +20,9 @@ use utoipa_axum::routes;
 
 use crate::engine::batch::{Batch, BatchResults};
 use crate::engine::group_report::GroupReport;
+use crate::engine::recording::{Recording, SentResult};
 use crate::engine::request_profiles::{RequestProfiles, RequestVersions};
+use crate::engine::scored_rollout::ScoredRollout;
 use crate::http::extract::ScoreBody;
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
@@ -52,6 +54,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(post, path = "/v1/score", tag = "scoring", request_body = ScoreRequest, params(
     ("x-guerdon-accept" = Option<String>, Header, description = "`2`: every turn has `parts`, the part of each source by name. Without it, only the turns of profiles with `sources` have them."),
     ("x-guerdon-expect" = Option<String>, Header, description = "The digest of the configuration that must serve; works on every scoring route. Another one is answered with 409."),
+    ("x-guerdon-run" = Option<String>, Header, description = "A label for the ledger, if the request has no `run`; works on every scoring route, as the next two do."),
+    ("x-guerdon-step" = Option<u64>, Header, description = "Likewise, for `step`."),
+    ("x-guerdon-split" = Option<String>, Header, description = "Likewise, for `split`."),
 ), responses(
     (status = 200, description = "Rewards with their parts; `application/x-ndjson` streams `StreamLine`s.", content(
         (ScoreResponse = "application/json"),
@@ -85,17 +90,22 @@ async fn score(
         }
         return Ok(response);
     }
-    let profiles = batch.profiles();
-    let BatchResults { results, groups, usage } = batch.collect().await;
+    let (profiles, recording) = (batch.profiles(), batch.recording());
+    let BatchResults { results, groups, usage, costs } = batch.collect().await;
     let turns: usize = results.iter().map(|result| result.turns.len()).sum();
     let RequestVersions { first, further } = profiles.versions();
     let response = ScoreResponse::new(request_id, results, first, usage)
         .with_groups(groups)
         .with_profiles(further);
-    if turns <= TURNS_WRITTEN_HERE {
-        return Ok(Json(response).into_response());
+    let (json, results) = if turns <= TURNS_WRITTEN_HERE {
+        (json_bytes(&response), response.results)
+    } else {
+        compute(move || (json_bytes(&response), response.results)).await?
+    };
+    if let Some(recording) = recording {
+        recording.record_all(results, costs).await;
     }
-    Ok(json_reply(compute(move || json_bytes(&response)).await??))
+    Ok(json_reply(json?))
 }
 
 /// Result lines, then the summary. The context, and with it the request's place, is held until the
@@ -110,6 +120,7 @@ fn lines(
         groups: Option<GroupReport>,
         summary: Option<StreamSummary>,
         profiles: Arc<RequestProfiles>,
+        recording: Option<Recording>,
         _context: RequestContext,
     }
     let summary = StreamSummary {
@@ -121,9 +132,10 @@ fn lines(
         usage: Usage::default(),
     };
     let (profiles, groups) = (batch.profiles(), Some(batch.group_report()));
+    let recording = batch.recording();
     let results = Box::pin(batch.run());
     let summary = Some(summary);
-    let state = Lines { results, groups, summary, profiles, _context: context };
+    let state = Lines { results, groups, summary, profiles, recording, _context: context };
     stream::unfold(state, async |mut state| {
         let summary = state.summary.as_mut()?;
         let line = match state.results.next().await {
@@ -133,10 +145,13 @@ fn lines(
                 if let Some(groups) = &mut state.groups {
                     groups.add(&scored);
                 }
-                StreamLine::Result(Box::new(StreamedResult {
-                    index: scored.index,
-                    result: scored.result,
-                }))
+                let ScoredRollout { index, result, usage } = scored;
+                let line = StreamLine::Result(Box::new(StreamedResult { index, result }));
+                let bytes = line_bytes(&line);
+                if let (Some(recording), StreamLine::Result(line)) = (&mut state.recording, line) {
+                    recording.record(SentResult { index, result: line.result, usage }).await;
+                }
+                return Some((bytes, state));
             }
             None => {
                 let mut summary = state.summary.take()?;
@@ -146,10 +161,12 @@ fn lines(
                 StreamLine::Summary(Box::new(summary))
             }
         };
-        let bytes = serde_json::to_vec(&line).map(|mut bytes| {
-            bytes.push(b'\n');
-            Bytes::from(bytes)
-        });
-        Some((bytes, state))
+        Some((line_bytes(&line), state))
     })
+}
+
+fn line_bytes(line: &StreamLine) -> Result<Bytes, serde_json::Error> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    Ok(Bytes::from(bytes))
 }

@@ -5,6 +5,7 @@ mod connections;
 mod histograms;
 mod judge_states;
 mod judges;
+mod ledger;
 mod rewards;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(crate) use self::connections::ConnectionMetrics;
 use self::histograms::{counts, seconds, tokens};
 pub(crate) use self::judge_states::JudgeStates;
 pub(crate) use self::judges::JudgeMetrics;
+pub(crate) use self::ledger::LedgerMetrics;
 pub(crate) use self::rewards::{ProfileMetrics, RewardMetrics};
 
 /// All metrics of one server.
@@ -35,6 +37,8 @@ pub struct Metrics {
     rollouts: Family<RolloutLabels, Counter>,
     /// Metrics of rewards, by profile.
     pub(crate) rewards: RewardMetrics,
+    /// Metrics of the ledger.
+    pub(crate) ledger: LedgerMetrics,
     requests_in_flight: Gauge,
     model_queued: Family<ModelLabels, Gauge>,
     source_seconds: Family<SourceLabels, Histogram, fn() -> Histogram>,
@@ -171,6 +175,7 @@ impl Metrics {
             "Rollouts by outcome: scored, or unscored (reward null)"
         );
         let rewards = RewardMetrics::register(&mut registry);
+        let ledger = LedgerMetrics::register(&mut registry);
         let requests_in_flight = register!(
             Gauge::<i64>::default(),
             "http_requests_in_flight",
@@ -257,6 +262,7 @@ impl Metrics {
             request_seconds,
             rollouts,
             rewards,
+            ledger,
             requests_in_flight,
             model_queued,
             source_seconds,
