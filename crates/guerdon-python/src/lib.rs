@@ -24,8 +24,8 @@
 //! | `errors.rs` | conversion of errors to exceptions |
 //! | `arrays.rs` | NumPy arrays in and out, masks |
 //! | `settings.rs`, `repo_settings.rs` | settings from text |
-//! | `advantages.rs`, `rewards.rs` | advantages; token rewards, KL, whitening, combined rewards |
-//! | `by_turn.rs` | advantages by turn, and by position in the rollouts of a group |
+//! | `advantages/`, `rewards.rs` | advantages; token rewards, KL, whitening, combined rewards |
+//! | `advantages/by_turn.rs` | advantages by turn, and by position in the rollouts of a group |
 //! | `losses.rs`, `correction.rs`, `logits.rs` | losses; importance weights; log-probs of logits |
 //! | `preference.rs` | losses on preferences; the imitation loss |
 //! | `queue.rs` | requests on disk |
@@ -33,7 +33,6 @@
 
 mod advantages;
 mod arrays;
-mod by_turn;
 mod calls;
 mod client;
 mod correction;
@@ -54,12 +53,12 @@ mod tasks;
 #[pyo3::pymodule]
 mod _guerdon {
     #[pymodule_export]
+    use crate::advantages::by_turn::{optimal_token_baseline, turn_gae, turn_group_advantages};
+    #[pymodule_export]
     use crate::advantages::{
         gae, gdpo, group_advantages, opo, remax, returns_to_go, spread, standardise,
         token_advantages,
     };
-    #[pymodule_export]
-    use crate::by_turn::{optimal_token_baseline, turn_gae, turn_group_advantages};
     #[pymodule_export]
     use crate::client::PyClient;
     #[pymodule_export]

@@ -1,6 +1,8 @@
 //! Advantages from a critic, from siblings and from rewards-to-go; documented in
 //! `guerdon/optim/advantages.py`.
 
+pub(crate) mod by_turn;
+
 use guerdon_client::optim::{self, GaeBatch, GroupBatch, RewardPart};
 use pyo3::prelude::{PyResult, pyfunction};
 
