@@ -1,5 +1,6 @@
 //! The inspector's pages: login, session, forged forms, and what a browser may do with them.
 
+use guerdon_testing::wait_until;
 use guerdon_tests::{Reply, Server, http_client};
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::redirect::Policy;
@@ -124,6 +125,30 @@ async fn logout_needs_the_form_of_its_session() {
     let ended = browser.post("/ui/logout", &session, form).await;
     assert_eq!((ended.status, location(&ended)), (303, "/ui/login"));
     assert_eq!(cookie(&ended), "guerdon_session=");
+    assert!(server.stop().await);
+}
+
+#[tokio::test]
+async fn scored_rollouts_are_on_the_pages_once_the_ledger_has_them() {
+    let server = Server::with("[ledger]\npath = \"ledger.sqlite\"\n", &[]).await;
+    let browser = Browser::new(&server);
+    let mut rollout = Server::rollout("Per our work order: 420 & <b>no more</b>.");
+    rollout["id"] = "r-17".into();
+    rollout["group"] = "hotel-3".into();
+    server.score(&serde_json::json!({ "rollouts": [rollout], "run": "exp-12", "step": 4 })).await;
+    let path = "/ui/rollouts?run=exp-12&step=4";
+    let is_there = async || browser.get(path, "").await.text.contains("r-17");
+    wait_until("the rollout is in the ledger", super::PATIENCE, is_there).await;
+    let list = browser.get(path, "").await;
+    assert!(
+        list.text.contains("/ui/group?run=exp-12&amp;step=4&amp;group=hotel-3"),
+        "{}",
+        list.text
+    );
+    let page = browser.get("/ui/rollouts/1", "").await;
+    assert!(page.text.contains("420 &amp; &lt;b&gt;no more&lt;/b&gt;."), "{}", page.text);
+    let run = browser.get("/ui/run?run=exp-12", "").await;
+    assert!(run.text.contains("Run exp-12"), "{}", run.text);
     assert!(server.stop().await);
 }
 
