@@ -1,4 +1,4 @@
-//! Sources that see all samples of a group, after the sources that see one rollout.
+//! Asks the sources that see all samples of a group, after the sources that see one rollout.
 //!
 //! A rollout waits for its own group. If the group is not whole, such a source is asked none the
 //! less, with the reason, so that it can abstain in the name of each of its prompts.
@@ -8,57 +8,11 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use guerdon_types::{AbstainWhy, Abstention, Rollout, Signal};
 
 use crate::asked::AskedRollout;
-use crate::{RewardSource, Scorer};
-
-/// A rollout of a group that can be scored.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct GroupMember<'a> {
-    /// The dialogue and its context.
-    pub rollout: &'a Rollout,
-    /// Indices of the asked turns, ascending; never empty.
-    pub turns: &'a [usize],
-    /// The source's own signals about this rollout alone, one for each turn. Empty if the source
-    /// does not [score rollouts](GroupSource::scores_rollouts).
-    pub signals: &'a [Signal],
-}
-
-/// The samples of one attempt at a group.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct GroupAsk<'a> {
-    /// The rollouts that can be scored; at least one. All are of the same group and attempt.
-    pub members: &'a [GroupMember<'a>],
-    /// The number of samples that the group should have: at least the number of members.
-    pub expected: usize,
-    /// The reason why the members are not samples of one group, such as two sizes.
-    pub conflict: Option<&'a str>,
-    /// The reason why samples are missing, if it is known.
-    pub note: Option<&'a str>,
-    /// Time after which the signals are not needed any more: see [`Ask`](crate::Ask).
-    pub deadline: Option<Instant>,
-    /// Number of the client: see [`Ask`](crate::Ask).
-    pub client: u64,
-}
-
-/// A source of signals that compares the samples of a group.
-pub trait GroupSource: Send + Sync {
-    /// True if the source also scores each rollout alone. [`RewardSource::score`] is called only
-    /// then.
-    fn scores_rollouts(&self) -> bool {
-        false
-    }
-
-    /// The signals of each member, one for each of its turns. They replace the source's own signals
-    /// about the rollout alone.
-    ///
-    /// Samples are compared with each other, so a failure is an abstention on every member.
-    fn score_group<'a>(&'a self, ask: GroupAsk<'a>) -> BoxFuture<'a, Vec<Vec<Signal>>>;
-}
+use crate::{GroupAsk, GroupMember, RewardSource, Scorer};
 
 impl Scorer {
     /// True if a source sees the groups of rollouts: they are then [asked about](Self::ask_group)

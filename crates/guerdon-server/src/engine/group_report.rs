@@ -10,7 +10,7 @@ use crate::engine::request_profiles::RequestProfiles;
 use crate::engine::scored_rollout::ScoredRollout;
 
 /// The number of a profile, and an attempt at a group: rollouts of two are not compared.
-type Compared = (usize, Option<u64>);
+type ComparisonKey = (usize, Option<u64>);
 
 /// Compares the rollouts of each group as their results become final.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ pub struct GroupReport {
     /// The group of each rollout, and the attempt at it.
     groups: Vec<(Option<GroupId>, Option<u64>)>,
     /// The comparison of the rollouts of each profile and attempt.
-    comparisons: BTreeMap<Compared, GroupComparison>,
+    comparisons: BTreeMap<ComparisonKey, GroupComparison>,
     /// The rewards of each group of a profile and attempt.
-    spreads: HashMap<(Compared, GroupId), RewardSpread>,
+    spreads: HashMap<(ComparisonKey, GroupId), RewardSpread>,
 }
 
 /// The rewards of one group.

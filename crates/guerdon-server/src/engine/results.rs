@@ -158,7 +158,9 @@ impl RequestInHand {
             let rollout = |index: &usize| self.entries.get(*index)?.rollout.as_ref().ok();
             let rollouts: Vec<_> = indices.iter().map(rollout).collect();
             let members = indices.iter().zip(&asked);
-            let members = members.map(|(index, asked)| CohortMember::new(&self, *index, asked));
+            let members = members.map(|(index, asked)| {
+                CohortMember::new(&self.profiles, &self.entries, self.deadline, *index, asked)
+            });
             match self.cohorts.joined(members.collect(), self.deadline).await {
                 Ok(Some(judged)) => {
                     let judged = asked.into_iter().zip(&judged);

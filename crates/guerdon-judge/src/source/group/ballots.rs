@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use guerdon_types::{Abstention, Usage};
 
-use super::GroupVerdicts;
 use super::shared::SharedPrompt;
+use super::verdicts::GroupVerdicts;
 use crate::ask::answer::{Failure, JudgeAnswer, Outcome};
 use crate::ask::case::Case;
 use crate::ask::listing::shown_order;
@@ -115,7 +115,7 @@ impl JudgeSource {
             judged.verdicts = Err(unanswered(group.rubric, failure));
             return judged;
         }
-        let counted = Counted { group, shared, places: &places, ballots: &ballots };
+        let counted = BallotCounts { group, shared, places: &places, ballots: &ballots };
         let pooling = if counting == 1 { Pooling::Mean } else { self.pooling };
         let verdicts = (0..shared.replies.len()).map(|reply| {
             let ballots = counted.ballots_of(reply, counts);
@@ -131,14 +131,14 @@ impl JudgeSource {
 }
 
 /// The answers about a group, by ballot.
-struct Counted<'a> {
+struct BallotCounts<'a> {
     group: &'a RubricGroup<'a>,
     shared: &'a SharedPrompt,
     places: &'a [BallotPlace],
     ballots: &'a [Vec<Arc<JudgeAnswer>>],
 }
 
-impl<'a> Counted<'a> {
+impl<'a> BallotCounts<'a> {
     /// The findings about a reply, of each ballot of a counting judge that has it.
     fn ballots_of(
         &self,

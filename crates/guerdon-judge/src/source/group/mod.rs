@@ -8,6 +8,7 @@
 mod ballots;
 mod shared;
 mod split;
+mod verdicts;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,17 +17,17 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use guerdon_fusion::{GroupAsk, GroupMember, GroupSource};
 use guerdon_queue::Flow;
 use guerdon_types::{
-    AbstainReason, AbstainWhy, Abstention, Context, Finite, GroupJudgement, JudgePart, Part,
-    Signal, Usage,
+    AbstainReason, AbstainWhy, Abstention, Context, Finite, GroupJudgement, JudgePart, Part, Signal,
 };
 use tokio::time::Instant;
 
 use self::ballots::RubricGroup;
 use self::shared::{SharedPrompt, dialogues};
+use self::verdicts::GroupVerdicts;
 use crate::ask::case::Case;
 use crate::ask::digest::PartsHasher;
 use crate::ask::listing::ListedReply;
-use crate::ask::verdict::{self, RubricVerdict};
+use crate::ask::verdict;
 use crate::endpoint::Asker;
 use crate::quality::position::PositionSums;
 use crate::rubric::{Listwise, Rubric};
@@ -35,18 +36,6 @@ use crate::source::outcome::{RubricOutcome, abstention, joint_signal};
 
 /// Size in bytes of the dialogues of a group from which they are compared on another thread.
 const LARGE_GROUP: usize = 64 << 10;
-
-/// The judgement of one rubric about a group.
-struct GroupVerdicts {
-    rubric: Arc<Rubric>,
-    /// The verdict about each distinct reply, or the reason why there is none.
-    verdicts: Result<Vec<RubricVerdict>, Abstention>,
-    usage: Usage,
-    cached: Option<bool>,
-    model: Option<String>,
-    questions: usize,
-    sums: PositionSums,
-}
 
 impl GroupSource for JudgeSource {
     fn scores_rollouts(&self) -> bool {
@@ -210,40 +199,6 @@ impl JudgeSource {
             }
         }
         signals
-    }
-}
-
-impl GroupVerdicts {
-    fn without_call(
-        rubric: &Arc<Rubric>,
-        verdicts: Result<Vec<RubricVerdict>, Abstention>,
-    ) -> Self {
-        Self {
-            rubric: Arc::clone(rubric),
-            verdicts,
-            usage: Usage::default(),
-            cached: None,
-            model: None,
-            questions: 0,
-            sums: PositionSums::default(),
-        }
-    }
-
-    /// The outcome for member `number`, whose reply is at place `reply`; `None` for an empty reply
-    /// of a judged group. The first member has the cost of the whole group.
-    fn of(&self, number: usize, reply: Option<usize>) -> Option<RubricOutcome> {
-        let verdict = match &self.verdicts {
-            Ok(verdicts) => Ok(verdicts.get(reply?)?.clone()),
-            Err(why) => Err(why.clone()),
-        };
-        Some(RubricOutcome {
-            prompt: Some(self.rubric.id.clone()),
-            verdict,
-            missing: Vec::new(),
-            usage: if number == 0 { self.usage } else { Usage::default() },
-            cached: self.cached,
-            model: self.model.clone(),
-        })
     }
 }
 

@@ -7,7 +7,6 @@ use guerdon_fusion::{AskedRollout, Scorer};
 use guerdon_types::{GroupId, Rollout, RolloutEntry};
 
 use crate::engine::request_profiles::RequestProfiles;
-use crate::engine::results::RequestInHand;
 
 /// The name of a cohort.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -32,14 +31,20 @@ pub(crate) struct CohortMember {
 }
 
 impl CohortMember {
-    /// Rollout `index` of `request`.
-    pub(crate) fn new(request: &RequestInHand, index: usize, asked: &AskedRollout) -> Self {
+    /// Rollout `index` of a request with these `profiles`, `entries` and `deadline`.
+    pub(crate) fn new(
+        profiles: &Arc<RequestProfiles>,
+        entries: &Arc<Vec<RolloutEntry>>,
+        deadline: Option<Instant>,
+        index: usize,
+        asked: &AskedRollout,
+    ) -> Self {
         let mut member = Self {
-            profiles: Arc::clone(&request.profiles),
-            entries: Arc::clone(&request.entries),
+            profiles: Arc::clone(profiles),
+            entries: Arc::clone(entries),
             index,
             asked: asked.clone(),
-            deadline: request.deadline,
+            deadline,
             content: String::new(),
         };
         if let Some(rollout) = member.rollout().filter(|rollout| rollout.samples.is_some()) {

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::member::CohortMember;
-use self::table::{CohortTable, Entered, Joined, JudgeJob, Judged};
+use self::table::{CohortJudgement, CohortTable, EnteredSample, JoinOutcome, JudgeJob};
 use crate::observe::metrics::Metrics;
 
 /// The longest wait for samples, whatever the deadline is.
@@ -118,12 +118,12 @@ impl Cohorts {
         members: Vec<CohortMember>,
         deadline: Option<Instant>,
     ) -> Result<Vec<JudgedSample>, String> {
-        let Joined { key, mut judged, entered, job } =
+        let JoinOutcome { key, mut judged, entered, job } =
             self.table.lock().join(access.client, members, Instant::now());
         if let Some(job) = job {
             self.start(job);
         }
-        let entered: Vec<Entered> = entered?;
+        let entered: Vec<EnteredSample> = entered?;
         if judged.borrow().is_none()
             && let Some(release) = &access.release
         {
@@ -133,7 +133,7 @@ impl Cohorts {
             deadline.saturating_duration_since(Instant::now()) / 2
         });
         let wait = wait.min(LONGEST_WAIT);
-        let is_judged = |judged: &Option<Judged>| judged.is_some();
+        let is_judged = |judged: &Option<CohortJudgement>| judged.is_some();
         if tokio::time::timeout(wait, judged.wait_for(is_judged)).await.is_err() {
             let job = self.table.lock().close_late(&key, wait, Instant::now());
             if let Some(job) = job {
@@ -148,7 +148,7 @@ impl Cohorts {
         };
         let judged = judged.map_err(|_| late())?;
         let judged = judged.map_err(|_| late())?.clone().unwrap_or_default();
-        let sample = |Entered { sample, is_retry }| {
+        let sample = |EnteredSample { sample, is_retry }| {
             let asked = judged.get(&sample).cloned();
             asked.map(|asked| JudgedSample { asked, is_retry }).ok_or_else(late)
         };

@@ -17,7 +17,7 @@ const MOST_COHORTS: usize = 4_096;
 const KEEP: Duration = Duration::from_secs(600);
 
 /// The judgements of a cohort by sample.
-pub(super) type Judged = Arc<BTreeMap<u32, AskedRollout>>;
+pub(super) type CohortJudgement = Arc<BTreeMap<u32, AskedRollout>>;
 
 #[derive(Debug, Default)]
 pub(super) struct CohortTable {
@@ -31,30 +31,30 @@ struct Cohort {
     members: BTreeMap<u32, CohortMember>,
     /// The content of each sample that has come.
     contents: BTreeMap<u32, String>,
-    judged: watch::Sender<Option<Judged>>,
+    judged: watch::Sender<Option<CohortJudgement>>,
     /// The time at which it took its last sample.
     closed: Option<Instant>,
 }
 
 /// A sample that was entered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entered {
+pub(super) struct EnteredSample {
     pub(super) sample: u32,
     /// Set if it had been entered before.
     pub(super) is_retry: bool,
 }
 
 /// The result of joining a cohort.
-pub(super) struct Joined {
+pub(super) struct JoinOutcome {
     pub(super) key: CohortKey,
-    pub(super) judged: watch::Receiver<Option<Judged>>,
+    pub(super) judged: watch::Receiver<Option<CohortJudgement>>,
     /// The samples that were entered, or the reason why they cannot be.
-    pub(super) entered: Result<Vec<Entered>, String>,
+    pub(super) entered: Result<Vec<EnteredSample>, String>,
     /// The judgement to start, if the cohort was closed.
     pub(super) job: Option<JudgeJob>,
 }
 
-/// How a cohort was closed.
+/// The way in which a cohort was closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum CloseReason {
     Complete,
@@ -66,19 +66,29 @@ enum CloseReason {
 pub(super) struct JudgeJob {
     members: BTreeMap<u32, CohortMember>,
     reason: CloseReason,
-    judged: watch::Sender<Option<Judged>>,
+    judged: watch::Sender<Option<CohortJudgement>>,
 }
 
 impl CohortTable {
     /// Enters `members`, which are of one cohort; at least one.
-    pub(super) fn join(&mut self, client: u64, members: Vec<CohortMember>, now: Instant) -> Joined {
+    pub(super) fn join(
+        &mut self,
+        client: u64,
+        members: Vec<CohortMember>,
+        now: Instant,
+    ) -> JoinOutcome {
         self.forget(now);
         let key = members.first().map(|first| first.key(client)).unwrap_or_default();
         let samples = members.iter().filter_map(CohortMember::samples).max().unwrap_or_default();
         let is_full = self.cohorts.len() >= MOST_COHORTS && !self.cohorts.contains_key(&key);
         if is_full && !self.forget_oldest() {
             let reason = format!("this server already collects {MOST_COHORTS} groups");
-            return Joined { key, judged: watch::channel(None).1, entered: Err(reason), job: None };
+            return JoinOutcome {
+                key,
+                judged: watch::channel(None).1,
+                entered: Err(reason),
+                job: None,
+            };
         }
         let cohort = self.cohorts.entry(key.clone()).or_insert_with(|| Cohort::new(samples));
         let entered = cohort.enter(members);
@@ -88,7 +98,7 @@ impl CohortTable {
             Ok(_) => None,
         };
         let job = reason.and_then(|reason| cohort.close(reason, now));
-        Joined { key, judged: cohort.judged.subscribe(), entered, job }
+        JoinOutcome { key, judged: cohort.judged.subscribe(), entered, job }
     }
 
     /// Closes a cohort for which a request has waited for `waited`.
@@ -131,7 +141,7 @@ impl Cohort {
         self.closed.is_none() && u32::try_from(self.members.len()).is_ok_and(|n| n == self.samples)
     }
 
-    fn enter(&mut self, members: Vec<CohortMember>) -> Result<Vec<Entered>, String> {
+    fn enter(&mut self, members: Vec<CohortMember>) -> Result<Vec<EnteredSample>, String> {
         let mut entered = Vec::with_capacity(members.len());
         for member in members {
             let Some(sample) = member.sample() else {
@@ -164,7 +174,7 @@ impl Cohort {
                     false
                 }
             };
-            entered.push(Entered { sample, is_retry });
+            entered.push(EnteredSample { sample, is_retry });
         }
         Ok(entered)
     }
