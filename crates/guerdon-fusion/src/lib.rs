@@ -20,8 +20,7 @@
 //! | `sources/` | a source with its settings in a profile; several sources as one (ensemble) |
 //! | `scorer.rs` | the sources of a profile with their fusion |
 //! | `asked.rs` | a rollout whose sources have answered; the second question about missing rubrics |
-//! | `group_source.rs` | the trait of sources that compare the samples of a group |
-//! | `group.rs` | asks them about a group |
+//! | `group/` | the trait of sources that compare the samples of a group, and when they are asked |
 //! | `settle.rs` | from the signals of a group to its results, by the causes of abstentions |
 //! | `standing.rs` | a source's number on a turn: whole, in part, or missing |
 //! | `source_signals.rs` | the signals of one source about one rollout, whatever the source does |
@@ -44,7 +43,6 @@ mod digest;
 mod ensemble;
 mod fuse;
 mod group;
-mod group_source;
 mod hero;
 mod normalise;
 mod recompute;
@@ -68,7 +66,7 @@ pub use calibrate::calibrate;
 pub use digest::SCORING_REVISION;
 pub use ensemble::{EnsembleValue, Term, combine, soft_min};
 pub use fuse::{aggregate, fuse, is_screened};
-pub use group_source::{GroupAsk, GroupMember, GroupSource};
+pub use group::{GroupAsk, GroupMember, GroupSource};
 pub use hero::{HeroSample, hero};
 pub use normalise::{
     FitError, FitKind, Moments, RunningNormaliser, Sample, fit, fit_running, normalise,

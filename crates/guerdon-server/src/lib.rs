@@ -29,6 +29,7 @@
 //! | `observe/` | metrics, logs, and the decorator around every source |
 //! | `listen.rs` | the listening socket, bound before the models load |
 //! | `serve.rs` | start and stop |
+//! | `lru.rs` | a map that forgets what was not used for longest |
 //! | `error.rs` | errors of loading |
 
 pub mod config;
@@ -38,6 +39,7 @@ mod http;
 mod listen;
 mod listener;
 mod load;
+mod lru;
 mod observe;
 mod serve;
 mod watch;

@@ -43,21 +43,21 @@ pub struct ReceivedSpan {
     pub resource: BTreeMap<String, String>,
 }
 
-type Received = Arc<Mutex<Vec<ReceivedSpan>>>;
+type SpanLog = Arc<Mutex<Vec<ReceivedSpan>>>;
 
 /// A stand-in for an OpenTelemetry collector, on a free port of 127.0.0.1. It takes traces over HTTP
 /// with protobuf bodies. Dropping it stops it.
 #[derive(Debug)]
 pub struct StandInCollector {
     url: String,
-    received: Received,
+    received: SpanLog,
     _serving: JoinSet<()>,
 }
 
 impl StandInCollector {
     /// Starts a collector.
     pub async fn start() -> Self {
-        let received = Received::default();
+        let received = SpanLog::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new()
@@ -80,7 +80,7 @@ impl StandInCollector {
     }
 }
 
-async fn receive(State(received): State<Received>, body: Bytes) -> Response {
+async fn receive(State(received): State<SpanLog>, body: Bytes) -> Response {
     let Ok(request) = ExportTraceServiceRequest::decode(body) else {
         return StatusCode::BAD_REQUEST.into_response();
     };

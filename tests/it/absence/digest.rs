@@ -46,6 +46,12 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("server.log", "'warn'", Nothing),
     ("server.log_format", "'json'", Nothing),
     ("server.requests_per_second", "7", Nothing),
+    ("ledger.path", "'ledger.sqlite'", Nothing),
+    ("ledger.texts", "'none'", Nothing),
+    ("ledger.keep", "'7d'", Nothing),
+    ("ledger.max_bytes", "70000000", Nothing),
+    ("ledger.full", "'wait'", Nothing),
+    ("ledger.queue_bytes", "7000000", Nothing),
     // Beyond these a rollout has an error; it never has another reward.
     ("limits.max_rollouts", "7", Nothing),
     ("limits.max_body_bytes", "7000", Nothing),

@@ -14,5 +14,6 @@ pub(crate) mod render;
 pub(crate) mod reply;
 mod scan;
 pub(crate) mod schema;
+pub(crate) mod turn_text;
 mod unique_json;
 pub(crate) mod verdict;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use guerdon_types::AbstainWhy;
 
 use crate::ask::answer::Failure;
-use crate::ask::case::{Case, TurnText};
+use crate::ask::case::Case;
 use crate::ask::listing::{Listing, ListingSchema};
 use crate::ask::render::{ChatMessage, RenderError, RenderInput};
 use crate::ask::reply::CriterionFinding;
 use crate::ask::schema::Schema;
+use crate::ask::turn_text::TurnText;
 use crate::ask::verdict;
 use crate::rubric::{Criterion, Reasoning, Rubric, Scoring};
 

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use guerdon_types::{CriterionVerdict, Finite};
 use serde::{Deserialize, Serialize};
 
-use crate::ask::case::TurnText;
 use crate::ask::reply::CriterionFinding;
+use crate::ask::turn_text::TurnText;
 use crate::rubric::{Criterion, CriterionKind, CriterionLevel, Rubric};
 
 /// Method of combining several opinions on one criterion.

@@ -13,10 +13,10 @@ use guerdon_queue::{AdmissionPermit, ProbeResult};
 use guerdon_types::Usage;
 use tokio::time::Instant;
 
-use crate::ask::case::TurnText;
 use crate::ask::key::QuestionKey;
 use crate::ask::question::RenderedQuestion;
 use crate::ask::render::ChatMessage;
+use crate::ask::turn_text::TurnText;
 use crate::call::capabilities::FeatureRefusal;
 use crate::call::exchange::AttemptSpec;
 use crate::call::fault::Fault;

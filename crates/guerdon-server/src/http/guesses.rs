@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::http::caller::network;
-use crate::http::lru::LruMap;
+use crate::lru::LruMap;
 
 /// Unknown tokens that an address may send at once.
 const BURST: f64 = 100.0;

@@ -13,7 +13,6 @@ mod extract;
 mod guard;
 mod guesses;
 mod labels;
-mod lru;
 pub(crate) mod pages;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;

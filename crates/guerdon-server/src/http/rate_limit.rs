@@ -9,7 +9,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 
 use crate::http::caller::CallerId;
-use crate::http::lru::LruMap;
+use crate::lru::LruMap;
 
 /// Number of callers beyond which the one that was not seen for the longest time is forgotten.
 const REMEMBERED: usize = 10_000;

@@ -9,7 +9,8 @@ use guerdon_ledger::{LedgerReader, RolloutFilter, StoredRollout};
 use guerdon_parquet::{Column, RowWriter};
 use serde_json::{Map, Value, json};
 
-use super::{for_each, row};
+use super::row;
+use super::select::for_each;
 use crate::commands::score::{columns_of, is_parquet, turn_columns};
 use crate::output::{errln, standard_output};
 

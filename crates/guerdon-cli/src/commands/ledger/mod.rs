@@ -5,19 +5,17 @@ mod export;
 mod query;
 pub(super) mod rescore;
 mod row;
+mod select;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::ensure;
-use guerdon_ledger::{LedgerReader, Retention, RolloutFilter, SqliteStore, StoredRollout, Texts};
+use guerdon_ledger::{LedgerReader, Retention, RolloutFilter, SqliteStore, Texts};
 
-use super::cache::age;
-use crate::cli::{LedgerCommand, LedgerFilterArgs};
+use self::select::{ago, selection};
+use crate::cli::LedgerCommand;
 use crate::output::errln;
-
-/// Rollouts that are read at once.
-const PAGE: usize = 500;
 
 pub(super) fn run(command: LedgerCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -63,43 +61,5 @@ fn prune(ledger: &Path, filter: &RolloutFilter, max_bytes: Option<u64>) -> anyho
             return Ok(removed);
         }
         removed += step;
-    }
-}
-
-/// The rollouts that the flags select.
-pub(super) fn selection(flags: &LedgerFilterArgs) -> anyhow::Result<RolloutFilter> {
-    Ok(RolloutFilter {
-        run: flags.run.clone(),
-        first_step: flags.step.map(|(first, _)| first),
-        last_step: flags.step.map(|(_, last)| last),
-        split: flags.split.clone(),
-        group: flags.group.clone(),
-        rollout: flags.rollout.clone(),
-        profile: flags.of_profile.clone(),
-        digest: flags.digest.clone(),
-        failed: flags.failed.then_some(true),
-        since_ms: flags.since.as_deref().map(|age| ago("--since", age)).transpose()?,
-        ..RolloutFilter::default()
-    })
-}
-
-/// The time of an age, in milliseconds since 1970.
-fn ago(option: &str, text: &str) -> anyhow::Result<i64> {
-    let age = age(option, text)?.as_millis();
-    Ok(guerdon_ledger::now_ms().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)))
-}
-
-/// Calls `each` for every rollout of a selection, in pages.
-pub(super) fn for_each(
-    reader: &LedgerReader,
-    filter: &RolloutFilter,
-    mut each: impl FnMut(StoredRollout) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut filter = filter.clone();
-    loop {
-        let page = reader.rollouts(&filter, PAGE)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        filter.after = Some(last.id);
-        page.into_iter().try_for_each(&mut each)?;
     }
 }

@@ -13,7 +13,7 @@ use guerdon_server::config::ProfileConfig;
 use guerdon_server::texts::{PROMPTS, packs, texts};
 use guerdon_types::{AbstainWhy, Abstention, Finite, FusionConfig, GroupId, SourceId, TurnResult};
 
-use super::{for_each, selection};
+use super::select::{for_each, selection};
 use crate::cli::LedgerRescoreArgs;
 use crate::commands::rescore::{RescoredResult, print_changes, summed};
 use crate::commands::workbench::compiled;

@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 
 use guerdon_text::hex;
 
-use crate::ask::case::TurnText;
 use crate::ask::digest::{Digest, PartsHasher};
 use crate::ask::nonce::Nonce;
+use crate::ask::turn_text::TurnText;
 use crate::rubric::order;
 use crate::rubric::text::quoted;
 

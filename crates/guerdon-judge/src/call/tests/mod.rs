@@ -24,10 +24,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::ask::case::TurnText;
 use crate::ask::key::QuestionKey;
 use crate::ask::question::RenderedQuestion;
 use crate::ask::render::ChatMessage;
+use crate::ask::turn_text::TurnText;
 use crate::call::exchange::AttemptSpec;
 use crate::call::judge_client::JudgeClient;
 use crate::call::patience::Patience;
