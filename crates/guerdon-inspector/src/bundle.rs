@@ -26,7 +26,7 @@ pub fn bundle<E: From<BundleError>>(
         return Err(BundleError::TooMany { rollouts: overview.rollouts }.into());
     }
     let links = Links::Bundle;
-    let site = Site { store, links, session: None };
+    let site = Site { store, links, session: None, has_tools: false };
     let name = store.name();
     let shell = site.shell(&name);
     let mut files = 0;

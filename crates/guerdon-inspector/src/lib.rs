@@ -11,7 +11,7 @@
 //!
 //! let records = read_results("out.jsonl", r#"{"id": "r-17", "reward": 1.5, "turns": []}"#)?;
 //! let store = MemoryStore::new("out.jsonl", records);
-//! let site = Site { store: &store, links: Links::Served, session: None };
+//! let site = Site { store: &store, links: Links::Served, session: None, has_tools: false };
 //! let page = site.respond("/ui/rollouts/1", "");
 //! assert_eq!(page.status, 200);
 //! assert!(String::from_utf8_lossy(&page.body).contains("Rollout r-17"));
@@ -61,7 +61,7 @@ pub use filter::Filter;
 pub use ledger::LedgerStore;
 pub use links::Links;
 pub use memory::MemoryStore;
-pub use page::Login;
+pub use page::{EditedPack, Login, PackChange, PackCheck, PackPlace, RuleChange, Workbench};
 pub use record::{Labels, Record, Row, RowPart};
 pub use site::{GROUP_ROWS, PAGE_ROWS, Reply, SCAN_ROWS, Site, content_security_policy};
 pub use store::{Overview, RunOverview, Store, StoreError};

@@ -4,8 +4,9 @@ use crate::assets;
 use crate::filter::{Filter, query_value};
 use crate::links::Links;
 use crate::page::{
-    Components, Login, Shell, compare_choice, compare_page, components_page, group_page, home_page,
-    judge_page, login_page, problem_page, rollout_page, rollouts_page, run_page, watch_page,
+    Components, Login, Shell, Workbench, compare_choice, compare_page, components_page, group_page,
+    home_page, judge_page, login_page, problem_page, rollout_page, rollouts_page, run_page,
+    watch_page, workbench_page,
 };
 use crate::store::{Store, StoreError};
 use crate::summary::{ComparisonBuilder, ComponentsBuilder, RunBuilder, RunSummary, judge, watch};
@@ -32,6 +33,8 @@ pub struct Site<'s> {
     pub links: Links,
     /// The token against forged forms, if the reader is logged in and can log out.
     pub session: Option<&'s str>,
+    /// True on a server, which has the screens that write.
+    pub has_tools: bool,
 }
 
 /// A page or a file.
@@ -107,8 +110,15 @@ impl Site<'_> {
     /// store.
     #[must_use]
     pub fn login(login: &Login<'_>, status: u16) -> Reply {
-        let shell = Shell { links: Links::Served, store: "", session: None };
+        let shell = Shell { links: Links::Served, store: "", session: None, has_tools: false };
         Reply::page(status, login_page(&shell, login))
+    }
+
+    /// The rules workbench.
+    #[must_use]
+    pub fn workbench(&self, workbench: &Workbench<'_>, status: u16) -> Reply {
+        let name = self.store.name();
+        Reply::page(status, workbench_page(&self.shell(&name), workbench))
     }
 
     /// The page for an address without a page.
@@ -125,7 +135,7 @@ impl Site<'_> {
     }
 
     pub(crate) fn shell<'n>(&'n self, name: &'n str) -> Shell<'n> {
-        Shell { links: self.links, store: name, session: self.session }
+        Shell { links: self.links, store: name, session: self.session, has_tools: self.has_tools }
     }
 
     pub(crate) fn home(&self, shell: &Shell<'_>) -> Result<String, StoreError> {

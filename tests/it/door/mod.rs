@@ -1,5 +1,6 @@
 //! The door: slow, greedy and foreign clients affect no other client and no stop.
 
+mod browser;
 mod codings;
 mod fairness;
 mod foreign_pages;
@@ -7,6 +8,7 @@ mod pages;
 mod timeouts;
 mod tokens;
 mod unfinished;
+mod workbench;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -84,3 +84,26 @@ document.addEventListener("submit", (event) => {
     if (field.value === "") field.disabled = true;
   }
 });
+
+// The workbench checks a text some time after the last key; one check at a time.
+let pending = 0;
+let checking = false;
+async function check(form) {
+  if (checking) { pending = setTimeout(check, 400, form); return; }
+  checking = true;
+  try {
+    const body = new URLSearchParams(new FormData(form));
+    body.set("action", "check");
+    const reply = await fetch(form.action, { method: "POST", body, redirect: "error" });
+    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    const found = page.querySelector("#result");
+    if (found) document.querySelector("#result").replaceWith(found);
+  } catch { /* The button still works, and says what is wrong. */ }
+  checking = false;
+}
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-live]");
+  if (!form) return;
+  clearTimeout(pending);
+  pending = setTimeout(check, 900, form);
+});

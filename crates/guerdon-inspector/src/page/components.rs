@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::layout::tile;
+use super::layout::{WORKBENCH, tile};
 use super::numbers::{number, optional, percent, signed};
 use super::rollouts::filter_form;
 use super::{Place, Shell};
@@ -36,6 +36,7 @@ pub(crate) fn components_page(
     let chosen = name.and_then(|name| found.iter().find(|one| one.name == name));
     let content = html! {
         h1 { "Rules and criteria" }
+        @if shell.has_tools { p { a href=(WORKBENCH) { "Edit a rule pack in the workbench" } } }
         @if shell.links == Links::Served { (filter_form(filter, overview, "/ui/rules")) }
         @if let Some(limit) = cut_at {
             p.help { "The numbers are those of the newest " (limit) " rollouts. Choose a run or a step for others." }

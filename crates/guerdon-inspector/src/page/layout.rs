@@ -5,11 +5,14 @@ use maud::{DOCTYPE, Markup, html};
 use crate::links::Links;
 
 /// The policy of every page: nothing inline, nothing from elsewhere.
-pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// As [`POLICY`], for a page in a file: `frame-ancestors` works in headers only.
 const FILE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'none'; base-uri 'none'";
+
+/// The address of the rules workbench.
+pub(crate) const WORKBENCH: &str = "/ui/workbench";
 
 /// The entry of the navigation that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,7 @@ pub(crate) enum Place {
     Judge,
     Watch,
     Compare,
+    Workbench,
     Other,
 }
 
@@ -32,6 +36,8 @@ pub(crate) struct Shell<'s> {
     pub(crate) store: &'s str,
     /// The token against forged forms, if the reader is logged in and can log out.
     pub(crate) session: Option<&'s str>,
+    /// True on a server, which has the screens that write.
+    pub(crate) has_tools: bool,
 }
 
 impl Shell<'_> {
@@ -39,7 +45,7 @@ impl Shell<'_> {
     pub(crate) fn page(&self, place: Place, title: &str, content: &Markup) -> Markup {
         let links = self.links;
         let filter = crate::filter::Filter::default();
-        let entries = [
+        let mut entries = vec![
             (Place::Home, "Overview", links.home()),
             (Place::Run, "Run", links.run(&filter)),
             (Place::Rollouts, "Rollouts", links.rollouts(&filter, None)),
@@ -48,6 +54,9 @@ impl Shell<'_> {
             (Place::Watch, "Watch", links.watch(&filter)),
             (Place::Compare, "Compare", links.compare_choice()),
         ];
+        if self.has_tools {
+            entries.push((Place::Workbench, "Workbench", WORKBENCH.to_owned()));
+        }
         html! {
             (DOCTYPE)
             html lang="en" {

@@ -16,6 +16,7 @@ mod run;
 mod watch;
 mod waterfall_table;
 mod words;
+mod workbench;
 
 pub(crate) use compare::{compare_choice, compare_page};
 pub(crate) use components::{Components, components_page};
@@ -31,3 +32,5 @@ pub(crate) use rollout::rollout_page;
 pub(crate) use rollouts::rollouts_page;
 pub(crate) use run::run_page;
 pub(crate) use watch::watch_page;
+pub(crate) use workbench::workbench_page;
+pub use workbench::{EditedPack, PackChange, PackCheck, PackPlace, RuleChange, Workbench};

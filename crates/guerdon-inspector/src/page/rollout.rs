@@ -4,7 +4,7 @@ use guerdon_types::{Finite, FusionConfig, TurnResult, Versions};
 use maud::{Markup, html};
 
 use super::dialogue::{Note, class, dialogue, notes};
-use super::layout::{facts, tile};
+use super::layout::{WORKBENCH, facts, tile};
 use super::numbers::{number, optional, short_digest, signed, time};
 use super::waterfall_table::waterfall_table;
 use super::words::sentence;
@@ -186,6 +186,10 @@ fn tools(shell: &Shell<'_>, record: &Record) -> Markup {
                 "curl -sS {host}/v1/score -H 'content-type: application/json' -d {}", quoted(&body))))
             (command("Make a rule from this rollout: the command prints a draft with this turn as its example. Write the phrase that must not occur in place of PHRASE; text that is selected above is filled in.", "rule", &format!(
                 "printf '%s' {} | guerdon rules new-from-badcase - --phrase 'PHRASE'", quoted(&rollout))))
+            @if let (true, Some(profile)) = (shell.has_tools, &record.labels.profile) {
+                @let query = Filter { profile: Some(profile.clone()), ..Filter::default() }.query(&[]);
+                p { a href={ (WORKBENCH) "?" (query) } { "Open the rule packs of " (profile) " in the workbench" } }
+            }
         }
     }
 }

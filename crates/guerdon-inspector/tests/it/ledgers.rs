@@ -132,7 +132,7 @@ fn ledger_and_file_show_the_same() {
 #[test]
 fn missing_ledger_is_a_page_that_says_so() {
     let store = LedgerStore::new("/nowhere/ledger.sqlite");
-    let site = Site { store: &store, links: Links::Served, session: None };
+    let site = Site { store: &store, links: Links::Served, session: None, has_tools: false };
     let reply = site.respond("/ui/rollouts", "");
     assert_eq!(reply.status, 503);
     assert!(String::from_utf8_lossy(&reply.body).contains("there is no ledger at"));
@@ -175,7 +175,7 @@ fn lists_of_100_000_rollouts_use_an_index() {
         }
     }
     let store = LedgerStore::new(&path);
-    let site = Site { store: &store, links: Links::Served, session: None };
+    let site = Site { store: &store, links: Links::Served, session: None, has_tools: false };
     let run = filters(&rows)[1].query(&[]);
     for (page, query) in [
         ("/ui", String::new()),

@@ -92,7 +92,7 @@ fn ids_of_a_page_are_unique() {
 }
 
 fn get(store: &MemoryStore, path: &str, query: &str) -> String {
-    let site = Site { store, links: Links::Served, session: None };
+    let site = Site { store, links: Links::Served, session: None, has_tools: false };
     let reply = site.respond(path, query);
     assert_eq!(reply.status, 200, "{path}?{query}");
     String::from_utf8(reply.body).unwrap()
@@ -157,7 +157,7 @@ fn marks_are_where_the_spans_count() {
 #[test]
 fn unknown_addresses_are_answered_with_a_page() {
     let store = MemoryStore::new("out.jsonl", records(2));
-    let site = Site { store: &store, links: Links::Served, session: None };
+    let site = Site { store: &store, links: Links::Served, session: None, has_tools: false };
     for path in ["/ui/nowhere", "/ui/rollouts/99", "/ui/rollouts/x", "/ui/assets/../Cargo.toml"] {
         assert_eq!(site.respond(path, "").status, 404, "{path}");
     }

@@ -140,6 +140,11 @@ impl Engine {
         self.serving.load_full()
     }
 
+    /// The folder that paths in the configuration are relative to.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.loader.root()
+    }
+
     /// The threads for checks of rule packs on behalf of clients.
     pub(crate) const fn checks(&self) -> &WorkThreads {
         &self.checks

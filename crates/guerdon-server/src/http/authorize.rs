@@ -21,7 +21,7 @@ use crate::http::body::is_json;
 use crate::http::caller::{CallerId, address_of};
 use crate::http::credentials::credential_of;
 use crate::http::guard;
-use crate::http::pages::{SessionToken, is_page, is_public};
+use crate::http::pages::{SessionToken, Visitor, is_page, is_public};
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
 use crate::http::state::App;
@@ -72,7 +72,7 @@ pub(crate) async fn authorize(
                 None if for_browsers && credential_of(&parts.headers, &parts.uri).is_none() => {
                     return Ok(login_form(&parts.uri));
                 }
-                None => caller_by_token(&app, snapshot, &parts, scope)?,
+                None => caller_by_token(&app, snapshot, &mut parts, scope)?,
             }
         };
         app.rate_limit.admit(caller).map_err(|wait| {
@@ -92,7 +92,7 @@ pub(crate) async fn authorize(
 fn caller_by_token(
     app: &App,
     snapshot: &Snapshot,
-    parts: &Parts,
+    parts: &mut Parts,
     scope: Scope,
 ) -> Result<CallerId, ApiError> {
     let Some(credential) = credential_of(&parts.headers, &parts.uri) else {
@@ -108,6 +108,9 @@ fn caller_by_token(
         return Err(ApiError::new(ProblemCode::Unauthorized, "unknown token"));
     };
     token.check(scope, credential.is_in_url)?;
+    if is_page(&parts.method, parts.uri.path()) {
+        parts.extensions.insert(Visitor::new(token, None));
+    }
     Ok(app.callers.caller(Some(token.name()), address))
 }
 
@@ -144,6 +147,7 @@ fn caller_by_session(
     let known = cookie.as_ref().and_then(|cookie| cookie.verify(&snapshot.auth, SystemTime::now()));
     let Some((token, session)) = known else { return Ok(None) };
     token.check(Scope::Read, false)?;
+    parts.extensions.insert(Visitor::new(token, Some(session.clone())));
     parts.extensions.insert(session);
     Ok(Some(app.callers.caller(Some(token.name()), address_of(&parts.extensions))))
 }

@@ -44,7 +44,7 @@ impl App {
             rate_limit: Arc::new(rate_limit),
             guesses: Arc::default(),
             admission: Arc::new(admission),
-            inspector: Inspector::new(store),
+            inspector: Inspector::new(store).with_tools(),
         }
     }
 

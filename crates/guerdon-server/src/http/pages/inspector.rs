@@ -6,12 +6,17 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use guerdon_inspector::{Links, Reply, Site, Store, content_security_policy};
+use guerdon_types::ProblemCode;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderValue, StatusCode, Uri};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+
+use super::form::random;
+use crate::http::problem::ApiError;
 
 /// Pages that are made at once. Each may read many rows.
 const AT_ONCE: usize = 2;
@@ -25,11 +30,64 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 pub(crate) struct Inspector {
     store: Arc<dyn Store>,
     slots: Arc<Semaphore>,
+    /// The token of forms of visitors without a session. `None` for pages that only show.
+    form_token: Option<Arc<str>>,
+    /// Held while a file is written.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Inspector {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, slots: Arc::new(Semaphore::new(AT_ONCE)) }
+        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        Self { store, slots, form_token: None, writing: Arc::default() }
+    }
+
+    /// These pages, and those that write.
+    pub(crate) fn with_tools(self) -> Self {
+        Self { form_token: Some(random().into()), ..self }
+    }
+
+    /// The token of forms of visitors without a session. Other sites cannot read it.
+    pub(super) fn form_token(&self) -> &str {
+        self.form_token.as_deref().unwrap_or_default()
+    }
+
+    /// Does `work` while no other write is under way.
+    pub(super) fn one_at_a_time<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _held = self.writing.lock();
+        work()
+    }
+
+    /// Does `work` on the pages, for a visitor with or without a session.
+    pub(super) fn with_site<T>(
+        &self,
+        session: Option<&str>,
+        work: impl FnOnce(&Site<'_>) -> T,
+    ) -> T {
+        let (store, has_tools) = (self.store.as_ref(), self.form_token.is_some());
+        work(&Site { store, links: Links::Served, session, has_tools })
+    }
+
+    /// Does `work` with the store on a blocking thread, in the place of a page.
+    ///
+    /// # Errors
+    /// `overloaded` if other pages take too long, `internal` if the work panics.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Store) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let slots = Arc::clone(&self.slots).acquire_owned();
+        let Ok(Ok(slot)) = tokio::time::timeout(WAIT, slots).await else {
+            let detail = "other pages are being made; try again in some seconds";
+            return Err(ApiError::new(ProblemCode::Overloaded, detail));
+        };
+        let store = Arc::clone(&self.store);
+        let done = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            work(store.as_ref())
+        });
+        let failed = |_| ApiError::new(ProblemCode::Internal, "the page failed");
+        done.await.map_err(failed)
     }
 
     /// The page at an address, made on a blocking thread.
@@ -38,12 +96,12 @@ impl Inspector {
         let Ok(Ok(slot)) = tokio::time::timeout(WAIT, slots).await else {
             return busy().into_response();
         };
-        let store = Arc::clone(&self.store);
+        let own = self.clone();
         let made = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            let session = session.as_deref();
-            let site = Site { store: store.as_ref(), links: Links::Served, session };
-            site.respond(uri.path(), uri.query().unwrap_or_default())
+            own.with_site(session.as_deref(), |site| {
+                site.respond(uri.path(), uri.query().unwrap_or_default())
+            })
         });
         match made.await {
             Ok(reply) => response(reply),

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use guerdon_inspector::{Login, Site};
@@ -12,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq as _;
 
+use super::form::{Form, field, random};
 use super::inspector::response;
 use super::session::{Session, SessionToken, end_header, login_cookie, login_header};
 use crate::config::Scope;
@@ -40,16 +40,16 @@ pub(super) async fn submit(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let form = read(body).await?;
-    let next = local(&field(&form, "next").unwrap_or_default()).to_owned();
+    let form = Form::read(body, MAX_FORM).await?;
+    let next = local(&form.field("next")).to_owned();
     let again = |error: &str, status| Ok(shown(&parts.headers, &next, Some(error), status));
-    let csrf = field(&form, "csrf").unwrap_or_default();
+    let csrf = form.field("csrf");
     let expected = login_cookie(&parts.headers);
     let is_own = expected.is_some_and(|own| own.as_bytes().ct_eq(csrf.as_bytes()).into());
     if !is_own {
         return again("The form was too old, or cookies are refused. Please try again.", 403);
     }
-    let secret = field(&form, "token").unwrap_or_default();
+    let secret = form.field("token");
     let address = address_of(&parts.extensions);
     let Some(token) = known_token(&app, context.snapshot(), address, secret.trim())? else {
         return again("This token is not known.", 401);
@@ -64,8 +64,7 @@ pub(super) async fn submit(
 /// Ends the session.
 pub(super) async fn logout(request: Request) -> Result<Response, ApiError> {
     let (Parts { headers, extensions, .. }, body) = request.into_parts();
-    let form = read(body).await?;
-    let csrf = field(&form, "csrf").unwrap_or_default();
+    let csrf = Form::read(body, MAX_FORM).await?.field("csrf");
     let session = extensions.get::<Session>();
     if session.is_some_and(|session| !session.allows(&csrf)) {
         let problem = Problem::new(ProblemCode::Forbidden, "the form is of another session");
@@ -79,12 +78,6 @@ fn shown(headers: &HeaderMap, next: &str, error: Option<&str>, status: u16) -> R
     let csrf = known.unwrap_or_else(random);
     let reply = Site::login(&Login { csrf: &csrf, next, error }, status);
     with_cookie(response(reply), &login_header(&csrf, is_https(headers)))
-}
-
-/// A value that nobody can guess.
-fn random() -> String {
-    let (one, other) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
-    format!("{}{}", one.simple(), other.simple())
 }
 
 fn with_cookie(response: impl IntoResponse, cookie: &str) -> Response {
@@ -104,17 +97,6 @@ fn local(next: &str) -> &str {
 
 fn is_https(headers: &HeaderMap) -> bool {
     headers.get(FORWARDED_PROTO).is_some_and(|proto| proto == "https")
-}
-
-async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
-    let read = axum::body::to_bytes(body, MAX_FORM).await;
-    let bytes = read.map_err(|_| ApiError::new(ProblemCode::TooLarge, "the form is too long"))?;
-    Ok(bytes.to_vec())
-}
-
-fn field(form: &[u8], name: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(form);
-    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]

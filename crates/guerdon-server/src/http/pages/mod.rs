@@ -1,12 +1,15 @@
 //! The inspector's pages at `/ui`, for browsers: behind the scope `read`, with a login form where
 //! tokens are configured.
 
+mod form;
 mod inspector;
 mod login;
 mod no_rollouts;
 mod paths;
 mod session;
 mod viewer;
+mod visitor;
+mod workbench;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -18,6 +21,7 @@ pub(crate) use no_rollouts::NoRollouts;
 pub(crate) use paths::{is_page, is_public};
 pub(crate) use session::{Session, SessionToken};
 pub use viewer::{RunningViewer, view};
+pub(crate) use visitor::Visitor;
 
 use crate::http::state::App;
 
@@ -28,6 +32,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/ui", get(page))
         .route("/ui/login", get(login::form).post(login::submit))
         .route("/ui/logout", post(login::logout))
+        .route("/ui/workbench", get(workbench::show).post(workbench::submit))
         .route("/ui/{*path}", get(page))
 }
 
