@@ -3,6 +3,7 @@
 #
 #   http ROLLOUTS.jsonl [PYTHON]                         release server over HTTP, with a peer if PYTHON is given
 #   wrk GUERDON [PEER]                                  single rules-only requests by wrk
+#   ledger GUERDON [rules|model] [drop|wait]           scoring with the ledger beside scoring without
 #   judge [ROLLOUTS.jsonl] [COUNT] [ROUNDS]              batches that the judge's cache answers
 #   judge-calls [MEASURE...]                             overhead of judge calls, with a bare HTTP call as peer
 #   source                                               turns per second of a source of kind `http`
@@ -24,6 +25,7 @@ python=${PYTHON:-python3}
 case $name in
     http) exec sh bench/http.sh "$@" ;;
     wrk) exec sh bench/rules_wrk.sh "$@" ;;
+    ledger) exec "$python" bench/ledger.py "$@" ;;
     judge) exec "$python" bench/judge_cache.py "$@" ;;
     judge-calls) exec cargo bench --locked -p guerdon-judge --bench judge -- "$@" ;;
     source) exec cargo bench --locked -p guerdon-remote --bench http ;;
