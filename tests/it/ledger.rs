@@ -1,6 +1,7 @@
 //! The ledger records what was replied, on every scoring route, and is never in the way of a reply.
 
-use guerdon_ledger::{LedgerReader, RolloutFilter, StoredRollout};
+use guerdon_ledger::{LedgerReader, PostgresReader, RolloutFilter, StoredRollout};
+use guerdon_testing::PostgresServer;
 use guerdon_tests::{Server, WAIT_LIMIT, wait_until};
 use serde_json::{Value, json};
 
@@ -97,18 +98,14 @@ async fn every_rollout_of_every_scoring_route_is_recorded_with_its_labels() {
                 ..RolloutFilter::default()
             };
             let scored = async || server.metric("guerdon_rollouts_total", "").await - before;
-            let mut stored = recorded(&server, &filter).await.len();
             // Some protocols score after their reply.
-            if stored == 0 && scored().await > 0.5 {
-                wait_until("it is recorded", WAIT_LIMIT, async || {
-                    !recorded(&server, &filter).await.is_empty()
-                })
-                .await;
+            let mut stored = 0;
+            let what = format!("{path} {body}: what is scored is recorded");
+            wait_until(&what, WAIT_LIMIT, async || {
                 stored = recorded(&server, &filter).await.len();
-            }
-            let scored = scored().await;
-            let difference = scored - f64::from(u32::try_from(stored).unwrap());
-            assert!(difference.abs() < 0.5, "{path} {body}: {scored} scored, {stored} recorded");
+                (scored().await - f64::from(u32::try_from(stored).unwrap())).abs() < 0.5
+            })
+            .await;
             scoring += usize::from(stored > 0);
             seen += 1;
         }
@@ -158,4 +155,37 @@ async fn broken_ledger_is_counted_and_changes_no_reply() {
     assert_eq!(server.get("/readyz").await.status, 200);
     assert!((server.metric("guerdon_ledger_rows_total", "").await - 1.0).abs() < 0.5);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_share_a_database_and_no_reply_needs_it() {
+    let Some(mut database) = tokio::task::block_in_place(PostgresServer::start) else { return };
+    let config = format!("\n[ledger]\nurl = \"{}\"\n", database.url());
+    let servers = [Server::with(&config, &[]).await, Server::with(&config, &[]).await];
+    let mut replies = Vec::new();
+    for (server, text) in servers.iter().zip(["420 .", "421 ."]) {
+        let body = json!({ "rollouts": [Server::rollout(text)], "run": "shared" });
+        replies.push(rounded(&server.score(&body).await["results"][0]));
+        let is_written = async || server.metric("guerdon_ledger_rows_total", "").await > 0.5;
+        wait_until("it is written", WAIT_LIMIT, is_written).await;
+    }
+    let filter = RolloutFilter { run: Some("shared".into()), ..RolloutFilter::default() };
+    let stored = tokio::task::block_in_place(|| {
+        PostgresReader::open(&database.url()).unwrap().rollouts(&filter, 10).unwrap()
+    });
+    assert_eq!(stored.iter().map(result_of).collect::<Vec<_>>(), replies);
+    assert!(servers[0].get("/ui").await.text.contains("the ledger is in a database"));
+
+    tokio::task::block_in_place(|| database.stop());
+    let body = json!({ "rollouts": [Server::rollout("420 .")] });
+    assert_eq!(
+        rounded(&servers[0].score(&body).await["results"][0]["reward"]),
+        replies[0]["reward"]
+    );
+    let dropped = async || servers[0].metric("guerdon_ledger_dropped_total", "failed").await > 0.5;
+    wait_until("it is counted", WAIT_LIMIT, dropped).await;
+    assert_eq!(servers[0].get("/readyz").await.status, 200);
+    for server in servers {
+        server.stop().await;
+    }
 }

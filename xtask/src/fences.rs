@@ -74,6 +74,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("axum", &["guerdon-adapters", "guerdon-server", "guerdon-testing"]),
     ("notify", &["guerdon-server"]),
     ("rusqlite", &["guerdon-ledger"]),
+    ("tokio-postgres", &["guerdon-ledger"]),
     ("reqwest", &["guerdon-judge", "guerdon-remote", "guerdon-client"]),
     ("regex-automata", &["guerdon-rules"]),
     (

@@ -42,6 +42,7 @@
 //! | file | content |
 //! |---|---|
 //! | `config.rs` | settings |
+//! | `database_url.rs` | the URL of a database, shown without its password |
 //! | `record.rs` | a scored rollout on its way into the ledger |
 //! | `schema.rs` | the tables |
 //! | `prepare.rs` | the rows of a record: texts are written, hashed and compressed |
@@ -53,10 +54,13 @@
 //! | `writer.rs` | the thread that writes |
 //! | `filter.rs` | selection of rollouts |
 //! | `reader.rs` | reads rollouts back |
+//! | `any_reader.rs` | reads a ledger of either kind, by its place |
 //! | `read/` | queries of screens: rollouts in short, runs and profiles |
 //! | `error.rs` | errors |
 
+mod any_reader;
 mod config;
+mod database_url;
 mod error;
 mod filter;
 mod flat;
@@ -71,12 +75,14 @@ mod sums;
 mod texts;
 mod writer;
 
+pub use any_reader::{ReadRollouts, is_database, open_reader};
 pub use config::{LedgerConfig, OnFull, Texts};
+pub use database_url::DatabaseUrl;
 pub use error::Error;
 pub use filter::RolloutFilter;
 pub use queue::LedgerCounts;
 pub use read::{RolloutRow, RunRow, SourceRow, TurnSums};
 pub use reader::{LedgerReader, StoredRollout};
 pub use record::{Labels, RolloutRecord, SharedRollout};
-pub use store::{Retention, SqliteStore};
+pub use store::{PostgresReader, PostgresStore, Retention, SqliteStore};
 pub use writer::{LedgerWriter, now_ms};

@@ -14,10 +14,10 @@ use crate::{Error, Labels, RolloutFilter};
 /// The largest stored text of one rollout, decompressed, in bytes.
 const MAX_TEXT: u64 = 1 << 30;
 
-const COLUMNS: &str = "r.id, r.recorded_ms, r.request_id, r.group_name, r.attempt, r.sample, \
+pub(crate) const COLUMNS: &str = "r.id, r.recorded_ms, r.request_id, r.group_name, r.attempt, r.sample, \
     run.text, r.step, split.text, v.json, r.cost, r.judge_calls, r.scoring_ms, r.dialogue, r.result";
 
-const TABLES: &str = "rollouts r JOIN versions v ON v.id = r.versions \
+pub(crate) const TABLES: &str = "rollouts r JOIN versions v ON v.id = r.versions \
     LEFT JOIN strings run ON run.id = r.run LEFT JOIN strings split ON split.id = r.split";
 
 /// A recorded rollout.
@@ -105,46 +105,82 @@ impl LedgerReader {
         let mut found: Vec<StoredRollout> = Vec::new();
         let mut last: Option<(String, Arc<Versions>)> = None;
         while let Some(row) = rows.next()? {
-            found.push(stored(row, &mut last)?);
+            found.push(raw(row)?.stored(&mut last)?);
         }
         Ok(found)
     }
 }
 
-/// The rollout of a row. `last` has the versions of the row before.
-fn stored(
-    row: &Row<'_>,
-    last: &mut Option<(String, Arc<Versions>)>,
-) -> Result<StoredRollout, Error> {
-    let id = row.get(0)?;
-    let damaged = |column| move |detail: String| Error::Damaged { id, column, detail };
-    let json: String = row.get(9)?;
-    let versions = match last {
-        Some((text, versions)) if *text == json => Arc::clone(versions),
-        _ => {
-            let read = serde_json::from_str(&json).map_err(|error| error.to_string());
-            let versions = Arc::new(read.map_err(damaged("versions"))?);
-            *last = Some((json, Arc::clone(&versions)));
-            versions
-        }
-    };
-    let dialogue: Option<Vec<u8>> = row.get(13)?;
-    let result: Vec<u8> = row.get(14)?;
-    Ok(StoredRollout {
-        id,
+/// A row of [`COLUMNS`].
+pub(crate) struct RawRollout {
+    pub(crate) id: i64,
+    pub(crate) recorded_ms: i64,
+    pub(crate) request_id: String,
+    pub(crate) labels: Labels,
+    pub(crate) group: Option<String>,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) sample: Option<u32>,
+    pub(crate) versions: String,
+    pub(crate) cost: f64,
+    pub(crate) judge_calls: u64,
+    pub(crate) scoring_ms: Option<f64>,
+    pub(crate) dialogue: Option<Vec<u8>>,
+    pub(crate) result: Vec<u8>,
+}
+
+fn raw(row: &Row<'_>) -> Result<RawRollout, rusqlite::Error> {
+    Ok(RawRollout {
+        id: row.get(0)?,
         recorded_ms: row.get(1)?,
         request_id: row.get(2)?,
         group: row.get(3)?,
         attempt: row.get(4)?,
         sample: row.get(5)?,
         labels: Labels { run: row.get(6)?, step: row.get(7)?, split: row.get(8)? },
-        versions,
+        versions: row.get(9)?,
         cost: row.get(10)?,
         judge_calls: row.get(11)?,
         scoring_ms: row.get(12)?,
-        rollout: dialogue.map(|blob| read(&blob).map_err(damaged("dialogue"))).transpose()?,
-        result: read(&result).map_err(damaged("result"))?,
+        dialogue: row.get(13)?,
+        result: row.get(14)?,
     })
+}
+
+impl RawRollout {
+    /// The rollout of the row. `last` has the versions of the row before.
+    pub(crate) fn stored(
+        self,
+        last: &mut Option<(String, Arc<Versions>)>,
+    ) -> Result<StoredRollout, Error> {
+        let id = self.id;
+        let damaged = |column| move |detail: String| Error::Damaged { id, column, detail };
+        let versions = match last {
+            Some((text, versions)) if *text == self.versions => Arc::clone(versions),
+            _ => {
+                let parsed = serde_json::from_str(&self.versions);
+                let parsed = parsed.map_err(|error: serde_json::Error| error.to_string());
+                let versions = Arc::new(parsed.map_err(damaged("versions"))?);
+                *last = Some((self.versions, Arc::clone(&versions)));
+                versions
+            }
+        };
+        let rollout = self.dialogue.map(|blob| read(&blob).map_err(damaged("dialogue")));
+        Ok(StoredRollout {
+            id,
+            recorded_ms: self.recorded_ms,
+            request_id: self.request_id,
+            labels: self.labels,
+            group: self.group,
+            attempt: self.attempt,
+            sample: self.sample,
+            versions,
+            cost: self.cost,
+            judge_calls: self.judge_calls,
+            scoring_ms: self.scoring_ms,
+            rollout: rollout.transpose()?,
+            result: read(&self.result).map_err(damaged("result"))?,
+        })
+    }
 }
 
 /// The value of a compressed JSON text.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// A key of the sums: ids of names, 0 where a rollout has none, and the step, -1 where it has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SumKey {
     pub(crate) run: i64,
     pub(crate) step: i64,

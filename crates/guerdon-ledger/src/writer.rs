@@ -1,6 +1,6 @@
 //! The thread that writes a ledger. Requests hand it their results and do not wait for it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::queue::{LedgerCounts, NoRoom, Room};
-use crate::{Error, LedgerConfig, OnFull, Retention, RolloutRecord, SqliteStore};
+use crate::{Error, LedgerConfig, OnFull, PostgresStore, Retention, RolloutRecord, SqliteStore};
 
 /// Rollouts of one transaction, at most; one request more than that if it is larger.
 const BATCH: usize = 256;
@@ -29,7 +29,30 @@ pub struct LedgerWriter {
     room: Room,
     full: OnFull,
     counts: Arc<LedgerCounts>,
-    path: Arc<Path>,
+    path: Option<Arc<Path>>,
+    place: Arc<str>,
+}
+
+#[derive(Debug)]
+enum AnyStore {
+    File(SqliteStore),
+    Database(PostgresStore),
+}
+
+impl AnyStore {
+    fn append(&mut self, records: &[RolloutRecord]) -> Result<(), Error> {
+        match self {
+            Self::File(store) => store.append(records),
+            Self::Database(store) => store.append(records),
+        }
+    }
+
+    fn prune_step(&mut self, limits: Retention) -> Result<usize, Error> {
+        match self {
+            Self::File(store) => store.prune_step(limits),
+            Self::Database(store) => store.prune_step(limits),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -39,13 +62,26 @@ enum Job {
 }
 
 impl LedgerWriter {
-    /// Opens the ledger at `path` and starts its thread.
+    /// Opens the ledger at `path`, or else the database of `config`, and starts its thread. A
+    /// database is connected to by the thread: a server starts without it, and drops and counts
+    /// rollouts until it answers.
     ///
     /// # Errors
-    /// The file is not a ledger, has another version, or cannot be written, or the thread cannot be
-    /// started.
-    pub fn start(path: PathBuf, config: &LedgerConfig) -> Result<Self, Error> {
-        let store = SqliteStore::open(&path, config.texts)?;
+    /// The file is not a ledger, has another version, or cannot be written; the URL is not one; or
+    /// the thread cannot be started.
+    pub fn start(path: Option<&Path>, config: &LedgerConfig) -> Result<Self, Error> {
+        let (store, place) = match (path, &config.url) {
+            (Some(_), Some(_)) => return Err(Error::TwoPlaces),
+            (Some(path), None) => {
+                let store = SqliteStore::open(path, config.texts)?;
+                (AnyStore::File(store), path.display().to_string())
+            }
+            (None, Some(url)) => {
+                let store = PostgresStore::new(url.expose(), config.texts)?;
+                (AnyStore::Database(store), url.shown())
+            }
+            (None, None) => return Err(Error::Nowhere),
+        };
         let (sender, jobs) = channel();
         let counts = Arc::<LedgerCounts>::default();
         let room = Room::new(config.queue_bytes);
@@ -67,13 +103,20 @@ impl LedgerWriter {
             }
             thread.run();
         })?;
-        Ok(Self { sender, room, full: config.full, counts, path: path.into() })
+        let place = place.into();
+        Ok(Self { sender, room, full: config.full, counts, path: path.map(Into::into), place })
     }
 
-    /// The file.
+    /// The file; `None` for a database.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The file, or the URL of the database without its password.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// The counts of rollouts.
@@ -127,7 +170,7 @@ fn lower_priority() {
 }
 
 struct WriterThread {
-    store: SqliteStore,
+    store: AnyStore,
     jobs: Receiver<Job>,
     counts: Arc<LedgerCounts>,
     keep: Option<Duration>,

@@ -122,6 +122,9 @@ pub enum LoadError {
         /// The names in that section.
         known: String,
     },
+    /// The place of the ledger.
+    #[error(transparent)]
+    Ledger(#[from] guerdon_ledger::Error),
     /// The server would be open to every machine.
     #[error(transparent)]
     Open(#[from] crate::http::auth::OpenWithoutTokens),

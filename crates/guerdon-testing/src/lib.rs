@@ -1,5 +1,5 @@
-//! A scripted judge, a scripted guerdon server, a collector of traces and `wait_until`, for tests
-//! only.
+//! A scripted judge, a scripted guerdon server, a collector of traces, a database and `wait_until`,
+//! for tests only.
 //!
 //! The stand-ins are HTTP servers on a port of the loopback interface. They answer from a script,
 //! record all requests, and stop when they are dropped. Everything here fails by panicking.
@@ -27,6 +27,7 @@
 //! | `listed.rs` | [`listed_replies`], the replies of a group in a question, and [`listed_verdict`], an answer |
 //! | `server.rs` | [`StandInServer`], a guerdon server, and [`ServerReply`], a line of its script |
 //! | `otlp.rs` | [`StandInCollector`], an OpenTelemetry collector, and [`ReceivedSpan`] |
+//! | `postgres.rs` | [`PostgresServer`], a database, and [`TableLock`] |
 //! | `batch.rs` | Score requests with known rewards, and the replies to them |
 //! | `wait.rs` | [`wait_until`] and [`wait_until_blocking`]: bounded polling |
 
@@ -41,6 +42,8 @@ mod batch;
 mod judge;
 mod listed;
 mod otlp;
+#[cfg(unix)]
+mod postgres;
 mod server;
 mod wait;
 
@@ -48,6 +51,8 @@ pub use batch::{numbered_batch, score_response, stream_lines};
 pub use judge::{JudgeReply, StandInJudge};
 pub use listed::{listed_replies, listed_verdict};
 pub use otlp::{ReceivedSpan, StandInCollector};
+#[cfg(unix)]
+pub use postgres::{PostgresServer, TableLock};
 pub use server::{ReceivedRequest, ServerReply, StandInServer};
 pub use wait::{wait_until, wait_until_blocking};
 

@@ -47,6 +47,7 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("server.log_format", "'json'", Nothing),
     ("server.requests_per_second", "7", Nothing),
     ("ledger.path", "'ledger.sqlite'", Nothing),
+    ("ledger.url", "'postgres://127.0.0.1/d'", Nothing),
     ("ledger.texts", "'none'", Nothing),
     ("ledger.keep", "'7d'", Nothing),
     ("ledger.max_bytes", "70000000", Nothing),

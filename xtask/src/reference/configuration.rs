@@ -342,6 +342,7 @@ pub(super) fn written_type(kind: &str) -> Option<String> {
         "Duration" => "duration",
         "SocketAddr" => "address and port",
         "HostName" => "host name",
+        "DatabaseUrl" => "URL",
         "WebOrigin" => "origin",
         "Devices" => "device",
         "Share" => "number from 0 to 1",

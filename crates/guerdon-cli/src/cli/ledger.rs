@@ -25,7 +25,7 @@ Examples:
 pub(crate) enum LedgerCommand {
     /// List rollouts, the newest first
     Query {
-        /// The file named by `ledger.path`
+        /// The file named by `ledger.path`, or the URL of a database
         #[arg(value_name = "LEDGER")]
         ledger: PathBuf,
         #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) enum LedgerCommand {
     },
     /// Write rollouts with their results: a line of JSON each, or a row of Parquet
     Export {
-        /// The file named by `ledger.path`
+        /// The file named by `ledger.path`, or the URL of a database
         #[arg(value_name = "LEDGER")]
         ledger: PathBuf,
         #[command(flatten)]
@@ -51,7 +51,7 @@ pub(crate) enum LedgerCommand {
     },
     /// Remove rollouts for good
     Prune {
-        /// The file named by `ledger.path`
+        /// The file named by `ledger.path`, or the URL of a database
         #[arg(value_name = "LEDGER")]
         ledger: PathBuf,
         #[command(flatten)]
@@ -113,7 +113,7 @@ fn steps(text: &str) -> Result<(u64, u64), String> {
 /// A ledger, and the profile with the edit.
 #[derive(Debug, Args)]
 pub(crate) struct LedgerRescoreArgs {
-    /// The file named by `ledger.path`
+    /// The file named by `ledger.path`, or the URL of a database
     #[arg(value_name = "LEDGER")]
     pub(crate) ledger: PathBuf,
     /// The profile of the configuration whose rules, rubrics and fusion are applied

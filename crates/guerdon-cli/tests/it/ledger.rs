@@ -4,8 +4,11 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use guerdon_ledger::{Labels, LedgerReader, RolloutFilter, RolloutRecord, SqliteStore, Texts};
+use guerdon_ledger::{
+    Labels, LedgerReader, PostgresStore, RolloutFilter, RolloutRecord, SqliteStore, Texts,
+};
 use guerdon_parquet::RowReader;
+use guerdon_testing::PostgresServer;
 use guerdon_types::{FusionConfig, Rollout, RolloutResult, Usage, Versions};
 use serde_json::{Value, json};
 
@@ -26,6 +29,10 @@ fn result(index: u64) -> RolloutResult {
 
 /// A ledger of `count` rollouts, ten a step.
 pub(crate) fn made(path: &Path, count: u64) {
+    SqliteStore::open(path, Texts::Full).unwrap().append(&records(count)).unwrap();
+}
+
+fn records(count: u64) -> Vec<RolloutRecord> {
     let rollout: Rollout = serde_json::from_str(
         r#"{"group": "g", "messages": [{"role": "assistant", "content": "a"}]}"#,
     )
@@ -47,8 +54,7 @@ pub(crate) fn made(path: &Path, count: u64) {
         usage: Usage::default(),
         scoring_ms: None,
     };
-    let records: Vec<_> = (0..count).map(record).collect();
-    SqliteStore::open(path, Texts::Full).unwrap().append(&records).unwrap();
+    (0..count).map(record).collect()
 }
 
 #[test]
@@ -119,4 +125,53 @@ fn prune_removes_what_is_selected_and_asks_for_a_selection() {
     assert!(!is_left, "a name of the run is left in the file");
     let wal = std::fs::read(folder.path().join("l.sqlite-wal")).unwrap_or_default();
     assert!(wal.is_empty());
+}
+
+#[test]
+fn database_is_queried_exported_and_pruned_like_a_file() {
+    let Some(database) = PostgresServer::start() else { return };
+    let (folder, url) = (tempfile::tempdir().unwrap(), database.url());
+    let run = |ledger: &str, command: &str, flags: &[&str]| {
+        transcript(&guerdon(folder.path(), &[&["ledger", command, ledger], flags].concat()))
+    };
+    assert!(run(&url, "query", &[]).contains("the database has no ledger"));
+    made(&folder.path().join("l.sqlite"), 1_201);
+    let mut store = PostgresStore::new(&url, Texts::Full).unwrap();
+    records(1_201).chunks(256).for_each(|batch| store.append(batch).unwrap());
+    for (command, flags) in [
+        ("query", &["--failed", "--limit", "7"][..]),
+        ("query", &["--step", "3", "--json"]),
+        ("export", &[]),
+        ("export", &["--run", "exp-12", "--step", "2..=30"]),
+        ("prune", &["--step", "2..=4"]),
+        ("prune", &["--run", "other"]),
+        ("prune", &[]),
+        ("export", &["--step", "1..=5"]),
+        ("prune", &["--max-bytes", "1"]),
+        ("query", &[]),
+    ] {
+        assert_eq!(
+            run(&url, command, flags),
+            run("l.sqlite", command, flags),
+            "{command} {flags:?}"
+        );
+    }
+}
+
+#[test]
+fn password_of_a_database_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = |url: &str| {
+        let profile = "[profiles.p.fusion]\n";
+        let file = folder.path().join("guerdon.toml");
+        std::fs::write(file, format!("[ledger]\nurl = \"{url}\"\n{profile}")).unwrap();
+        let of = |command: &str| transcript(&guerdon(folder.path(), &["config", command]));
+        (of("show"), of("check"))
+    };
+    let (shown, checked) = config("postgres://u:s3cret@h/d?sslmode=require");
+    assert!(shown.contains("url = \"postgres://h:5432/d\""), "{shown}");
+    assert!(checked.contains("sslmode=require is not supported"), "{checked}");
+    assert!(!format!("{shown}{checked}").contains("s3cret"));
+    let (shown, checked) = config("postgres://u:s3cret@h:s3cret");
+    assert!(checked.contains("ledger.url: ") && !format!("{shown}{checked}").contains("s3cret"));
 }

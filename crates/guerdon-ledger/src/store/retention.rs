@@ -6,19 +6,19 @@ use super::sqlite::SqliteStore;
 use crate::{Error, RolloutFilter};
 
 /// Rollouts that one step removes.
-const STEP: usize = 1_000;
+pub(super) const STEP: usize = 1_000;
 
 /// Free pages that one step gives back to the file system.
 const PAGES: i64 = 10_000;
 
-/// Takes the rollouts of `doomed` out of the sums, and removes their rows.
+/// Statements that take the rollouts of `doomed` out of the sums, and remove their rows.
 const REMOVE: &str = "
 UPDATE step_rewards AS s SET
     rollouts = s.rollouts - d.rollouts, missing = s.missing - d.missing,
     total = s.total - d.total, squares = s.squares - d.squares, cost = s.cost - d.cost
 FROM (SELECT coalesce(run, 0) AS run, coalesce(step, -1) AS step, coalesce(split, 0) AS split,
              profile, coalesce(digest, 0) AS digest, count(*) AS rollouts,
-             sum(reward IS NULL) AS missing, coalesce(sum(reward), 0.0) AS total,
+             sum({missing}) AS missing, coalesce(sum(reward), 0.0) AS total,
              coalesce(sum(reward * reward), 0.0) AS squares, sum(cost) AS cost
       FROM rollouts WHERE id IN (SELECT id FROM doomed) GROUP BY 1, 2, 3, 4, 5) AS d
 WHERE s.run = d.run AND s.step = d.step AND s.split = d.split AND s.profile = d.profile
@@ -44,6 +44,11 @@ DELETE FROM turns WHERE rollout IN (SELECT id FROM doomed);
 DELETE FROM rollouts WHERE id IN (SELECT id FROM doomed);
 DELETE FROM doomed;
 ";
+
+/// The statements that remove the rollouts of `doomed`. `missing` is 1 for one without a reward.
+pub(super) fn remove(missing: &str) -> String {
+    REMOVE.replace("{missing}", missing)
+}
 
 /// The limits of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,7 +98,7 @@ impl SqliteStore {
             );
             let removed = transaction.execute(&select, params_from_iter(&values))?;
             if removed > 0 {
-                transaction.execute_batch(REMOVE)?;
+                transaction.execute_batch(&remove("reward IS NULL"))?;
             }
             let all = removed > 0 && is_empty(&transaction)?;
             if all {

@@ -14,7 +14,7 @@ fn settings(full: OnFull, queue_bytes: u64) -> LedgerConfig {
 }
 
 fn rows(writer: &LedgerWriter) -> usize {
-    let reader = LedgerReader::open(writer.path()).unwrap();
+    let reader = LedgerReader::open(writer.path().unwrap()).unwrap();
     reader.rollouts(&RolloutFilter::default(), 100_000).unwrap().len()
 }
 
@@ -22,7 +22,7 @@ fn rows(writer: &LedgerWriter) -> usize {
 async fn stop_writes_everything_that_was_handed_over() {
     let folder = tempfile::tempdir().unwrap();
     let config = settings(OnFull::Drop, 1 << 30);
-    let writer = LedgerWriter::start(folder.path().join("a"), &config).unwrap();
+    let writer = LedgerWriter::start(Some(&folder.path().join("a")), &config).unwrap();
     for request in 0..50 {
         let records = (0..7).map(|_| record("a", &Labels::default(), None, Some(1.0))).collect();
         writer.record(records).await;
@@ -44,7 +44,7 @@ async fn full_queue_drops_and_counts_or_waits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         // Room for a few rollouts.
-        let writer = LedgerWriter::start(path.clone(), &settings(full, 8 << 10)).unwrap();
+        let writer = LedgerWriter::start(Some(&path), &settings(full, 8 << 10)).unwrap();
         let lock = rusqlite::Connection::open(&path).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
         let hand_over = async {
@@ -76,7 +76,7 @@ async fn full_queue_drops_and_counts_or_waits() {
 async fn broken_ledger_counts_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    let writer = LedgerWriter::start(path.clone(), &settings(OnFull::Wait, 1 << 20)).unwrap();
+    let writer = LedgerWriter::start(Some(&path), &settings(OnFull::Wait, 1 << 20)).unwrap();
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("ALTER TABLE turns RENAME TO gone").unwrap();
     let one = || vec![record("a", &Labels::default(), None, Some(1.0))];
@@ -95,7 +95,7 @@ async fn old_rollouts_are_removed_while_it_runs() {
     let config =
         LedgerConfig { keep: Some(Duration::from_secs(60)), ..settings(OnFull::Wait, 1 << 20) };
     let path = folder.path().join("a");
-    let writer = LedgerWriter::start(path.clone(), &LedgerConfig::default()).unwrap();
+    let writer = LedgerWriter::start(Some(&path), &LedgerConfig::default()).unwrap();
     let new = guerdon_ledger::RolloutRecord {
         recorded_ms: guerdon_ledger::now_ms(),
         ..record("new", &Labels::default(), None, Some(1.0))
@@ -103,7 +103,7 @@ async fn old_rollouts_are_removed_while_it_runs() {
     writer.record(vec![record("old", &Labels::default(), None, Some(1.0)), new]).await;
     writer.stop().await;
     assert_eq!(rows(&writer), 2);
-    let writer = LedgerWriter::start(path, &config).unwrap();
+    let writer = LedgerWriter::start(Some(&path), &config).unwrap();
     wait_until("it is removed", LONG, async || rows(&writer) == 1).await;
     writer.stop().await;
 }

@@ -163,9 +163,12 @@ impl Engine {
     /// The file is not a ledger, has another version, or cannot be written.
     pub(crate) fn open_ledger(&self) -> Result<(), guerdon_ledger::Error> {
         let config = &self.snapshot().config.ledger;
-        let Some(path) = &config.path else { return Ok(()) };
-        let writer = LedgerWriter::start(self.loader.root().join(path), config)?;
-        tracing::info!(path = %writer.path().display(), "recording in the ledger");
+        if config.path.is_none() && config.url.is_none() {
+            return Ok(());
+        }
+        let path = config.path.as_ref().map(|path| self.loader.root().join(path));
+        let writer = LedgerWriter::start(path.as_deref(), config)?;
+        tracing::info!(place = writer.place(), "recording in the ledger");
         if self.ledger.set(writer).is_err() {
             tracing::debug!("the engine already has a ledger");
         }

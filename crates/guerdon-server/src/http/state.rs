@@ -33,8 +33,13 @@ impl App {
         let rate_limit = RateLimit::new(snapshot.config.server.requests_per_second);
         let admission = RequestAdmission::new(&snapshot.config);
         let store: Arc<dyn guerdon_inspector::Store> = match engine.ledger() {
-            Some(ledger) => Arc::new(LedgerStore::new(ledger.path())),
-            None => Arc::new(NoRollouts),
+            Some(ledger) => match ledger.path() {
+                Some(path) => Arc::new(LedgerStore::new(path)),
+                None => Arc::new(NoRollouts(
+                    "the ledger is in a database; `guerdon ledger export` and `guerdon view` show it",
+                )),
+            },
+            None => Arc::new(NoRollouts("no ledger is configured")),
         };
         Self {
             engine,

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
-use guerdon_ledger::{LedgerReader, RolloutFilter, StoredRollout};
+use guerdon_ledger::{ReadRollouts, RolloutFilter, StoredRollout};
 use guerdon_parquet::{Column, RowWriter};
 use serde_json::{Map, Value, json};
 
@@ -15,7 +15,7 @@ use crate::commands::score::{columns_of, is_parquet, turn_columns};
 use crate::output::{errln, standard_output};
 
 pub(super) fn run(
-    reader: &LedgerReader,
+    reader: &dyn ReadRollouts,
     filter: &RolloutFilter,
     out: Option<&Path>,
 ) -> anyhow::Result<()> {
@@ -32,7 +32,7 @@ pub(super) fn run(
 }
 
 fn lines(
-    reader: &LedgerReader,
+    reader: &dyn ReadRollouts,
     filter: &RolloutFilter,
     mut out: impl Write,
 ) -> anyhow::Result<usize> {
@@ -45,7 +45,7 @@ fn lines(
     Ok(count)
 }
 
-fn parquet(reader: &LedgerReader, filter: &RolloutFilter, out: File) -> anyhow::Result<usize> {
+fn parquet(reader: &dyn ReadRollouts, filter: &RolloutFilter, out: File) -> anyhow::Result<usize> {
     let mut rows = RowWriter::new(BufWriter::new(out), columns())?;
     let mut count = 0;
     for_each(reader, filter, |stored| {

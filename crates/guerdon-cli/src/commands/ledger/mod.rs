@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::ensure;
-use guerdon_ledger::{LedgerReader, Retention, RolloutFilter, SqliteStore, Texts};
+use guerdon_ledger::{
+    PostgresStore, Retention, RolloutFilter, SqliteStore, Texts, is_database, open_reader,
+};
 
 use self::select::{ago, selection};
 use crate::cli::LedgerCommand;
@@ -21,10 +23,10 @@ pub(super) fn run(command: LedgerCommand) -> anyhow::Result<ExitCode> {
     match command {
         LedgerCommand::Query { ledger, filter, limit, json } => {
             let filter = RolloutFilter { newest_first: true, ..selection(&filter)? };
-            query::run(&LedgerReader::open(&ledger)?, &filter, limit, json)?;
+            query::run(&*open_reader(&ledger)?, &filter, limit, json)?;
         }
         LedgerCommand::Export { ledger, filter, out } => {
-            export::run(&LedgerReader::open(&ledger)?, &selection(&filter)?, out.as_deref())?;
+            export::run(&*open_reader(&ledger)?, &selection(&filter)?, out.as_deref())?;
         }
         LedgerCommand::Prune { ledger, filter, older_than, max_bytes, all } => {
             let mut filter = selection(&filter)?;
@@ -48,18 +50,31 @@ pub(super) fn run(command: LedgerCommand) -> anyhow::Result<ExitCode> {
 
 fn prune(ledger: &Path, filter: &RolloutFilter, max_bytes: Option<u64>) -> anyhow::Result<usize> {
     // Refuses a misspelt name, of which opening would make an empty ledger.
-    LedgerReader::open(ledger)?;
+    open_reader(ledger)?;
+    let limits = Retention { before_ms: None, max_bytes };
+    if let Some(url) = ledger.to_str().filter(|_| is_database(ledger)) {
+        let mut store = PostgresStore::new(url, Texts::Full)?;
+        return every_step(|| match max_bytes {
+            Some(_) => Ok(store.prune_step(limits)?),
+            None => Ok(store.remove_step(filter)?),
+        });
+    }
     let mut store = SqliteStore::open(ledger, Texts::Full)?;
+    let removed = every_step(|| match max_bytes {
+        Some(_) => Ok(store.prune_step(limits)?),
+        None => Ok(store.remove_step(filter)?),
+    })?;
+    store.checkpoint()?;
+    Ok(removed)
+}
+
+/// Repeats a step until it removes nothing. Returns the number of removed rollouts.
+fn every_step(mut step: impl FnMut() -> anyhow::Result<usize>) -> anyhow::Result<usize> {
     let mut removed = 0;
     loop {
-        let step = match max_bytes {
-            Some(_) => store.prune_step(Retention { before_ms: None, max_bytes })?,
-            None => store.remove_step(filter)?,
-        };
-        if step == 0 {
-            store.checkpoint()?;
-            return Ok(removed);
+        match step()? {
+            0 => return Ok(removed),
+            count => removed += count,
         }
-        removed += step;
     }
 }

@@ -2,7 +2,7 @@
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use guerdon_ledger::{LedgerReader, RolloutFilter, StoredRollout};
+use guerdon_ledger::{ReadRollouts, RolloutFilter, StoredRollout};
 
 use super::row;
 use crate::output::outln;
@@ -11,7 +11,7 @@ use crate::output::outln;
 const MAX_NAME: usize = 24;
 
 pub(super) fn run(
-    reader: &LedgerReader,
+    reader: &dyn ReadRollouts,
     filter: &RolloutFilter,
     limit: usize,
     json: bool,

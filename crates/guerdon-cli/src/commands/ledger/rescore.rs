@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use guerdon_fusion::{FusionChange, recompute_with};
 use guerdon_judge::{Prompts, Rescorer};
-use guerdon_ledger::{LedgerReader, StoredRollout};
+use guerdon_ledger::{StoredRollout, open_reader};
 use guerdon_rules::RulePacks;
 use guerdon_server::config::ProfileConfig;
 use guerdon_server::texts::{PROMPTS, packs, texts};
@@ -27,9 +27,9 @@ pub(crate) fn run(args: &LedgerRescoreArgs) -> anyhow::Result<ExitCode> {
     };
     let file = args.configuration.file();
     let edited = EditedProfile::load(profile, file.parent().unwrap_or(Path::new("")), args)?;
-    let reader = LedgerReader::open(&args.ledger)?;
+    let reader = open_reader(&args.ledger)?;
     let (mut results, mut groups) = (Vec::new(), Vec::new());
-    for_each(&reader, &selection(&args.filter)?, |stored| {
+    for_each(&*reader, &selection(&args.filter)?, |stored| {
         results.push(edited.rescored(&stored));
         groups.push(stored.group.map(GroupId::from));
         Ok(())

@@ -1,6 +1,6 @@
 //! The rollouts of a ledger that the flags select, read in pages.
 
-use guerdon_ledger::{LedgerReader, RolloutFilter, StoredRollout};
+use guerdon_ledger::{ReadRollouts, RolloutFilter, StoredRollout};
 
 use crate::cli::LedgerFilterArgs;
 use crate::commands::cache::age;
@@ -33,7 +33,7 @@ pub(super) fn ago(option: &str, text: &str) -> anyhow::Result<i64> {
 
 /// Calls `each` for every rollout of a selection, in pages.
 pub(super) fn for_each(
-    reader: &LedgerReader,
+    reader: &dyn ReadRollouts,
     filter: &RolloutFilter,
     mut each: impl FnMut(StoredRollout) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {

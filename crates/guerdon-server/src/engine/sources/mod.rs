@@ -62,6 +62,7 @@ impl Loader {
                 config.profiles.keys(),
             ));
         }
+        config.ledger.check()?;
         let default_profile = ProfileName::from(default_profile);
         let mut load =
             LoadJob { config: &config, root: &root, files, parts: SharedParts::default() };

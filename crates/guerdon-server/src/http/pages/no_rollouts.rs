@@ -1,14 +1,14 @@
-//! The store of a server without a ledger: it has no rollouts.
+//! The store of a server without a ledger in a file: it has no rollouts.
 
 use guerdon_inspector::{Filter, Overview, Record, Row, Store, StoreError};
 
-/// A store without rollouts.
+/// A store without rollouts, and the reason.
 #[derive(Debug)]
-pub(crate) struct NoRollouts;
+pub(crate) struct NoRollouts(pub(crate) &'static str);
 
 impl Store for NoRollouts {
     fn name(&self) -> String {
-        "no ledger is configured".to_owned()
+        self.0.to_owned()
     }
 
     fn overview(&self) -> Result<Overview, StoreError> {
