@@ -30,6 +30,7 @@
 //! | `turn_sources.rs` | the sources of a turn in one form |
 //! | `waterfall.rs` | the way from a turn's base to its reward |
 //! | `spans.rs` | a text cut at the borders of its marks |
+//! | `labelling/` | questions to raters, their answers and agreement |
 //! | `summary/` | numbers of many rollouts: runs and comparisons |
 //! | `chart/` | charts as SVG |
 //! | `page/` | the pages |
@@ -42,6 +43,7 @@ mod bundle;
 mod chart;
 mod file;
 mod filter;
+mod labelling;
 mod ledger;
 mod links;
 mod memory;
@@ -58,10 +60,17 @@ pub use assets::{ASSETS, Asset};
 pub use bundle::{BUNDLE_ROLLOUTS, BundleError, bundle};
 pub use file::{FileError, add_rollouts, read_results};
 pub use filter::Filter;
+pub use labelling::{
+    Agreement, Answer, AskedPair, AskedTurn, LabelForm, LevelAnswer, PairAnswer, agreements,
+    export, next_pair, next_turn, pair_of, turn_of,
+};
 pub use ledger::LedgerStore;
 pub use links::Links;
 pub use memory::MemoryStore;
-pub use page::{EditedPack, Login, PackChange, PackCheck, PackPlace, RuleChange, Workbench};
+pub use page::{
+    EditedPack, Label, LabelChoice, LabelQuestion, Login, PackChange, PackCheck, PackPlace,
+    RuleChange, Workbench,
+};
 pub use record::{Labels, Record, Row, RowPart};
 pub use site::{GROUP_ROWS, PAGE_ROWS, Reply, SCAN_ROWS, Site, content_security_policy};
 pub use store::{Overview, RunOverview, Store, StoreError};

@@ -4,9 +4,9 @@ use crate::assets;
 use crate::filter::{Filter, query_value};
 use crate::links::Links;
 use crate::page::{
-    Components, Login, Shell, Workbench, compare_choice, compare_page, components_page, group_page,
-    home_page, judge_page, login_page, problem_page, rollout_page, rollouts_page, run_page,
-    watch_page, workbench_page,
+    Components, Label, Login, Shell, Workbench, compare_choice, compare_page, components_page,
+    group_page, home_page, judge_page, label_page, login_page, problem_page, rollout_page,
+    rollouts_page, run_page, watch_page, workbench_page,
 };
 use crate::store::{Store, StoreError};
 use crate::summary::{ComparisonBuilder, ComponentsBuilder, RunBuilder, RunSummary, judge, watch};
@@ -112,6 +112,13 @@ impl Site<'_> {
     pub fn login(login: &Login<'_>, status: u16) -> Reply {
         let shell = Shell { links: Links::Served, store: "", session: None, has_tools: false };
         Reply::page(status, login_page(&shell, login))
+    }
+
+    /// The page of labels.
+    #[must_use]
+    pub fn label(&self, label: &Label<'_>) -> Reply {
+        let name = self.store.name();
+        Reply::page(200, label_page(&self.shell(&name), label))
     }
 
     /// The rules workbench.

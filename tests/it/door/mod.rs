@@ -4,6 +4,7 @@ mod browser;
 mod codings;
 mod fairness;
 mod foreign_pages;
+mod label;
 mod pages;
 mod timeouts;
 mod tokens;

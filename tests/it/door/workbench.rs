@@ -19,11 +19,11 @@ tokens = [
 ]
 "#;
 
-const READER: &str = "the-token-of-the-reader";
-const TRAINER: &str = "the-token-of-the-trainer";
-const ADMIN: &str = "the-token-of-the-admin";
+pub(super) const READER: &str = "the-token-of-the-reader";
+pub(super) const TRAINER: &str = "the-token-of-the-trainer";
+pub(super) const ADMIN: &str = "the-token-of-the-admin";
 
-async fn server() -> Server {
+pub(super) async fn server() -> Server {
     let files = [("read-token", READER), ("score-token", TRAINER), ("admin-token", ADMIN)];
     Server::with(SECTIONS, &files).await
 }

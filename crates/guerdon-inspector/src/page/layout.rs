@@ -11,6 +11,9 @@ pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-sr
 /// As [`POLICY`], for a page in a file: `frame-ancestors` works in headers only.
 const FILE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'none'; base-uri 'none'";
 
+/// The address of the page of labels.
+pub(crate) const LABEL: &str = "/ui/label";
+
 /// The address of the rules workbench.
 pub(crate) const WORKBENCH: &str = "/ui/workbench";
 
@@ -24,6 +27,7 @@ pub(crate) enum Place {
     Judge,
     Watch,
     Compare,
+    Label,
     Workbench,
     Other,
 }
@@ -55,6 +59,7 @@ impl Shell<'_> {
             (Place::Compare, "Compare", links.compare_choice()),
         ];
         if self.has_tools {
+            entries.push((Place::Label, "Label", LABEL.to_owned()));
             entries.push((Place::Workbench, "Workbench", WORKBENCH.to_owned()));
         }
         html! {

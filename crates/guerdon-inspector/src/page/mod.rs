@@ -13,10 +13,10 @@ mod problem;
 mod rollout;
 mod rollouts;
 mod run;
+mod tools;
 mod watch;
 mod waterfall_table;
 mod words;
-mod workbench;
 
 pub(crate) use compare::{compare_choice, compare_page};
 pub(crate) use components::{Components, components_page};
@@ -31,6 +31,9 @@ pub(crate) use problem::problem_page;
 pub(crate) use rollout::rollout_page;
 pub(crate) use rollouts::rollouts_page;
 pub(crate) use run::run_page;
+pub use tools::{
+    EditedPack, Label, LabelChoice, LabelQuestion, PackChange, PackCheck, PackPlace, RuleChange,
+    Workbench,
+};
+pub(crate) use tools::{label_page, workbench_page};
 pub(crate) use watch::watch_page;
-pub(crate) use workbench::workbench_page;
-pub use workbench::{EditedPack, PackChange, PackCheck, PackPlace, RuleChange, Workbench};

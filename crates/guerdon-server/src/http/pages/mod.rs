@@ -3,6 +3,8 @@
 
 mod form;
 mod inspector;
+mod label;
+mod labels_file;
 mod login;
 mod no_rollouts;
 mod paths;
@@ -32,6 +34,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/ui", get(page))
         .route("/ui/login", get(login::form).post(login::submit))
         .route("/ui/logout", post(login::logout))
+        .route("/ui/label", get(label::show).post(label::submit))
+        .route("/ui/label/{form}", get(label::download))
         .route("/ui/workbench", get(workbench::show).post(workbench::submit))
         .route("/ui/{*path}", get(page))
 }

@@ -1,5 +1,6 @@
 //! The visitor of a page: what their token may do, and the token of their forms.
 
+use axum::extract::Request;
 use guerdon_types::{Problem, ProblemCode};
 use subtle::ConstantTimeEq as _;
 
@@ -54,4 +55,18 @@ impl Visitor {
         let problem = Problem::new(ProblemCode::Forbidden, "the form is of another session");
         Err(problem.hint("open the page again, and send the form there").into())
     }
+}
+
+/// The visitor of a request.
+pub(super) fn visitor_of(request: &Request) -> Visitor {
+    request.extensions().get::<Visitor>().cloned().unwrap_or_default()
+}
+
+/// The refusal of a token without a scope.
+pub(super) fn lacks(scope: &str, what: &str) -> ApiError {
+    let problem = Problem::new(
+        ProblemCode::Forbidden,
+        format!("{what} needs a token with the scope `{scope}`"),
+    );
+    problem.hint("log in with another token, or add the scope in [[auth.tokens]]").into()
 }

@@ -11,19 +11,18 @@ mod check;
 mod packs;
 mod save;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use guerdon_inspector::{EditedPack, Filter, PackCheck, PackPlace, Record, Site, Workbench};
 use guerdon_queue::WorkError;
-use guerdon_types::{Problem, ProblemCode};
+use guerdon_types::ProblemCode;
 
 use self::check::CheckJob;
 use self::packs::{PackSet, editable, sets};
 use self::save::{Draft, SaveError};
 use super::form::{Form, field};
 use super::inspector::response;
-use super::visitor::Visitor;
+use super::visitor::{Visitor, lacks, visitor_of};
 use crate::config::Scope;
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
@@ -245,18 +244,6 @@ fn why_read_only(visitor: &Visitor) -> Option<&'static str> {
         Some(_) if visitor.may(Scope::Admin) => None,
         Some(_) => Some("Saving needs a token with the scope admin."),
     }
-}
-
-pub(super) fn visitor_of(request: &Request<Body>) -> Visitor {
-    request.extensions().get::<Visitor>().cloned().unwrap_or_default()
-}
-
-pub(super) fn lacks(scope: &str, what: &str) -> ApiError {
-    let problem = Problem::new(
-        ProblemCode::Forbidden,
-        format!("{what} needs a token with the scope `{scope}`"),
-    );
-    problem.hint("log in with another token, or add the scope in [[auth.tokens]]").into()
 }
 
 fn not_checked(error: WorkError) -> ApiError {

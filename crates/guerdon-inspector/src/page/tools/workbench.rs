@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::layout::{WORKBENCH, tile};
-use super::numbers::signed;
-use super::{Place, Shell};
+use super::super::layout::{WORKBENCH, tile};
+use super::super::numbers::signed;
+use super::super::{Place, Shell};
 
 /// What the rules workbench shows.
 #[derive(Debug, Clone, Copy)]
