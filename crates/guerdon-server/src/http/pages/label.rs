@@ -34,9 +34,9 @@ const MAX_LEVEL: usize = 60;
 /// The most levels of a criterion.
 const MAX_LEVELS: usize = 12;
 
-/// The labels' file of a server: beside the ledger. `None` without a ledger.
+/// The labels' file of a server: beside the ledger. `None` without a ledger in a file.
 fn file_of(app: &App) -> Option<PathBuf> {
-    app.engine.ledger().map(|ledger| ledger.path().with_extension("labels.jsonl"))
+    Some(app.engine.ledger()?.path()?.with_extension("labels.jsonl"))
 }
 
 /// Shows the next question.
