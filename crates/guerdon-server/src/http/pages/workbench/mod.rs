@@ -38,7 +38,7 @@ const ROLLOUTS: usize = 200;
 
 /// What a page of the workbench shows beside the packs.
 #[derive(Debug, Default)]
-struct Shown {
+struct PageState {
     edited: Option<EditedPack>,
     check: Option<PackCheck>,
     notice: Option<String>,
@@ -62,7 +62,7 @@ pub(super) async fn show(
             profile.as_ref().is_none_or(|profile| *profile == place.profile)
                 && file.as_ref().is_none_or(|file| *file == place.file)
         };
-        let mut shown = Shown::default();
+        let mut shown = PageState::default();
         if let Some(place) = packs.iter().find(matches) {
             match save::read(&work.root.join(&place.file)) {
                 Ok((text, hash)) => {
@@ -114,13 +114,14 @@ pub(super) async fn submit(
     let (packs, job, work) = prepared.await?;
     let Some(job) = job else {
         let problem = "There is no such pack to edit. It may have left the configuration.";
-        let shown = Shown { problem: Some(problem.to_owned()), ..Shown::default() };
+        let shown = PageState { problem: Some(problem.to_owned()), ..PageState::default() };
         return Ok(page(&app, &visitor, &packs, &shown, 404));
     };
     let permit = app.engine.checks().enter(context.caller.0, 1).await.map_err(not_checked)?;
     let checked = permit.run(move |gone| job.run(gone)).await.map_err(not_checked)?;
     let is_ok = checked.ok;
-    let mut shown = Shown { edited: Some(edited), check: Some(checked), ..Shown::default() };
+    let mut shown =
+        PageState { edited: Some(edited), check: Some(checked), ..PageState::default() };
     let mut status = 200;
     if saves && !is_ok {
         status = 422;
@@ -136,7 +137,7 @@ async fn saved(
     app: &App,
     visitor: &Visitor,
     work: Bench,
-    shown: &mut Shown,
+    shown: &mut PageState,
 ) -> Result<u16, ApiError> {
     let Some(edited) = &mut shown.edited else { return Ok(404) };
     let draft = Draft {
@@ -217,7 +218,13 @@ impl Bench {
     }
 }
 
-fn page(app: &App, visitor: &Visitor, packs: &[PackPlace], shown: &Shown, status: u16) -> Response {
+fn page(
+    app: &App,
+    visitor: &Visitor,
+    packs: &[PackPlace],
+    shown: &PageState,
+    status: u16,
+) -> Response {
     let (session, csrf) = (visitor.session(), visitor.csrf(app.inspector.form_token()));
     let workbench = Workbench {
         csrf: &csrf,
