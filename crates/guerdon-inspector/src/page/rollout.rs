@@ -182,7 +182,7 @@ fn tools(shell: &Shell<'_>, record: &Record) -> Markup {
     html! {
         section {
             h2 { "Try again" }
-            (command("Score this dialogue again. Facts of its context are not stored; add them if your rules read some.", "curl", &format!(
+            (command("Score this dialogue again. Facts of its context are not in the command; add them if your rules read some.", "curl", &format!(
                 "curl -sS {host}/v1/score -H 'content-type: application/json' -d {}", quoted(&body))))
             (command("Make a rule from this rollout: the command prints a draft with this turn as its example. Write the phrase that must not occur in place of PHRASE; text that is selected above is filled in.", "rule", &format!(
                 "printf '%s' {} | guerdon rules new-from-badcase - --phrase 'PHRASE'", quoted(&rollout))))

@@ -123,7 +123,7 @@ pub(super) async fn download(
 /// The reason why a visitor cannot answer.
 fn why_read_only(visitor: &Visitor, has_file: bool) -> Option<&'static str> {
     if !has_file {
-        Some("Labels are kept beside a ledger: set [ledger] path in the configuration.")
+        Some("Labels are kept beside a ledger in a file: set [ledger] path in the configuration.")
     } else if visitor.may(Scope::Score) || visitor.may(Scope::Admin) {
         None
     } else {
