@@ -15,7 +15,7 @@ use crate::record::{Labels, Record};
 #[derive(Debug, thiserror::Error)]
 #[error("{file} line {line} is not a scored rollout: {error}\n  help: {HELP}")]
 pub struct FileError {
-    /// What the text is called.
+    /// The name of the text.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
@@ -25,7 +25,7 @@ pub struct FileError {
 
 const HELP: &str = "name a file that `guerdon score --out` or `guerdon ledger export` wrote, or a reply of POST /v1/score";
 
-/// What a line may have beside the result: the labels of a ledger's export.
+/// The labels that a line may have beside the result, as an export of a ledger has them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Beside {

@@ -4,7 +4,7 @@ use guerdon_text::sha256_hex;
 
 use crate::filter::Filter;
 
-/// Where the pages are.
+/// The place of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
     /// On a server, under `/ui`.

@@ -23,7 +23,7 @@ pub struct Record {
     pub judge_calls: Option<u64>,
 }
 
-/// What a rollout belongs to.
+/// The labels of a rollout: its group, run, step and configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Labels {
     /// The group: samples of one prompt.

@@ -27,9 +27,9 @@ const NEWEST_ROWS: usize = 10;
 /// The pages of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Site<'s> {
-    /// What the pages read.
+    /// The rollouts that the pages read.
     pub store: &'s dyn Store,
-    /// Where the pages are.
+    /// The place of the pages.
     pub links: Links,
     /// The token against forged forms, if the reader is logged in and can log out.
     pub session: Option<&'s str>,

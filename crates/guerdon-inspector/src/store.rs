@@ -1,4 +1,4 @@
-//! What the pages read: a file in memory, or a ledger.
+//! The rollouts that the pages read: a file in memory, or a ledger.
 
 use std::fmt::Debug;
 
@@ -64,7 +64,7 @@ pub struct StoreError {
     pub detail: String,
 }
 
-/// What a store holds.
+/// The extent of a store.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Overview {
     /// The number of rollouts.

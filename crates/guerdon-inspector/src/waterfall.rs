@@ -13,7 +13,7 @@ const EQUAL: f64 = 1e-9;
 pub(crate) struct Bar {
     /// The name of the source, or the word for a total.
     pub(crate) label: String,
-    /// What the bar is.
+    /// The kind of the bar.
     pub(crate) kind: BarKind,
     /// The source's number as it enters the fusion, of a bar of points.
     pub(crate) points: Option<f64>,
@@ -23,7 +23,7 @@ pub(crate) struct Bar {
     pub(crate) total: f64,
 }
 
-/// What a bar is.
+/// The kind of a bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BarKind {
     /// The number that the others modulate.

@@ -33,7 +33,7 @@ pub(crate) struct Band {
 
 /// A chart over columns.
 pub(crate) struct SeriesChart {
-    /// What the chart shows, for readers who cannot see it.
+    /// A description of the chart, for readers who cannot see it.
     pub(crate) label: String,
     pub(crate) height: f64,
     pub(crate) columns: Vec<Column>,

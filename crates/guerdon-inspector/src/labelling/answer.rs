@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Answer {
-    /// Which of two replies is better.
+    /// The better one of two replies.
     Pair(PairAnswer),
     /// The level of a criterion.
     Level(LevelAnswer),
 }
 
-/// Which of two replies is better.
+/// The better one of two replies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PairAnswer {
     /// The rater's name.
@@ -73,7 +73,7 @@ impl Answer {
         }
     }
 
-    /// What the answer is about, and to which question: the key of an agreement.
+    /// The question and the rollouts of the answer: the key of an agreement.
     pub(crate) fn item(&self) -> (&str, [i64; 2]) {
         match self {
             Self::Pair(answer) => ("pairs", [answer.a, answer.b]),

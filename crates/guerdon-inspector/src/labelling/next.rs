@@ -1,4 +1,4 @@
-//! What a rater is asked next: in a shuffled order that is the same for all raters, so that two of
+//! The next question to a rater: in a shuffled order that is the same for all raters, so that two of
 //! them soon have questions in common.
 
 use std::collections::{BTreeMap, HashSet};

@@ -53,7 +53,7 @@ fn choice(filter: &Filter, digests: &[String], chosen: Option<(&str, &str)>) -> 
     }
 }
 
-/// What would this edit do?
+/// The page of a comparison: the effect of an edit.
 pub(crate) fn compare_page(
     shell: &Shell<'_>,
     filter: &Filter,

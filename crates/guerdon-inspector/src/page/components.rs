@@ -15,7 +15,7 @@ use crate::summary::ComponentSummary;
 /// The most rows of the table.
 const MAX_ROWS: usize = 300;
 
-/// What the pages of rules read.
+/// The data of the pages of rules.
 pub(crate) struct Components<'c> {
     pub(crate) rollouts: usize,
     pub(crate) found: &'c [ComponentSummary],

@@ -20,7 +20,7 @@ const REPLY_CHARS: usize = 1_500;
 /// The samples that are shown side by side. Further ones are in the table alone.
 const CARDS: usize = 16;
 
-/// Why did A beat B?
+/// The page of a group: its samples, and the causes of their differences.
 pub(crate) fn group_page(
     shell: &Shell<'_>,
     filter: &Filter,

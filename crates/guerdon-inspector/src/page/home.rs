@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::record::Row;
 use crate::store::{Overview, RunOverview};
 
-/// Which runs are there, and what was scored last?
+/// The overview: the runs, and the newest rollouts.
 pub(crate) fn home_page(shell: &Shell<'_>, overview: &Overview, newest: &[Row]) -> String {
     let without: u64 = overview.runs.iter().map(|run| run.without_reward).sum();
     let content = html! {

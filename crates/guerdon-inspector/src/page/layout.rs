@@ -32,7 +32,7 @@ pub(crate) enum Place {
     Other,
 }
 
-/// What the frame shows.
+/// The data of the frame around every page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shell<'s> {
     pub(crate) links: Links,

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Place, Shell};
 
-/// What the form of a login has.
+/// The data of the form of a login.
 #[derive(Debug, Clone, Copy)]
 pub struct Login<'l> {
     /// The token against forged forms.

@@ -20,7 +20,7 @@ const MAX_RAW: usize = 512 << 10;
 /// The most scored turns of a page.
 const MAX_TURNS: usize = 200;
 
-/// What exactly was paid for?
+/// The page of a rollout: each part of its reward.
 pub(crate) fn rollout_page(shell: &Shell<'_>, record: &Record) -> String {
     let result = &record.result;
     let id = result.id.to_string();

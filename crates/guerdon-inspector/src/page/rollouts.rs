@@ -12,7 +12,7 @@ use crate::store::Overview;
 /// The most runs and profiles that a filter offers.
 const MAX_CHOICES: usize = 200;
 
-/// Which rollouts were scored, with what reward?
+/// The list of rollouts with their rewards.
 pub(crate) fn rollouts_page(
     shell: &Shell<'_>,
     filter: &Filter,

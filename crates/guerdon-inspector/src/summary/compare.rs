@@ -8,7 +8,7 @@ use crate::record::Row;
 /// The rollouts of the lists of greatest changes.
 const SHOWN: usize = 25;
 
-/// What a rollout is recognised by under both digests.
+/// The identity of a rollout under both digests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Identity {
     run: Option<String>,

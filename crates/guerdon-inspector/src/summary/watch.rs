@@ -20,7 +20,7 @@ const RISE: f64 = 0.05;
 pub(crate) struct WatchSign {
     /// The question.
     pub(crate) question: String,
-    /// What was found, with numbers.
+    /// The finding, with numbers.
     pub(crate) found: String,
     /// True if all its conditions hold.
     pub(crate) is_alarm: bool,

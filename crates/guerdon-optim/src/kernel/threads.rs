@@ -1,6 +1,6 @@
 //! The threads that blocks are spread over, also in a child process made by `fork`.
 //!
-//! A forked child has none of its parent's threads, and work given to them would wait for ever. A
+//! A forked child has none of its parent's threads, and work given to them would never be done. A
 //! child therefore starts threads of its own, at its first large batch.
 
 use std::process::id;

@@ -56,9 +56,9 @@ pub enum TraceError {
         variable: &'static str,
         /// Its value, cut.
         value: String,
-        /// What is wrong with it.
+        /// The reason why it is refused.
         problem: &'static str,
-        /// What to do.
+        /// The remedy.
         help: &'static str,
     },
     /// The exporter does not start.

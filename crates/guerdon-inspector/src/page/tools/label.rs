@@ -8,7 +8,7 @@ use super::super::numbers::{number, optional};
 use super::super::{Place, Shell};
 use crate::labelling::{Agreement, AskedPair, AskedTurn, LabelForm};
 
-/// What the page of labels shows.
+/// The data of the page of labels.
 #[derive(Debug, Clone, Copy)]
 pub struct Label<'l> {
     /// The token against forged forms.
@@ -25,7 +25,7 @@ pub struct Label<'l> {
     pub agreements: &'l [Agreement],
 }
 
-/// Who answers, and what.
+/// The rater and the question.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LabelChoice {
     /// The rater's name.
@@ -39,7 +39,7 @@ pub struct LabelChoice {
 /// A question to a rater.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LabelQuestion {
-    /// Which reply is better.
+    /// The better reply.
     Pair(AskedPair),
     /// The level of a reply.
     Turn(AskedTurn),

@@ -6,7 +6,7 @@ use super::super::layout::{WORKBENCH, tile};
 use super::super::numbers::signed;
 use super::super::{Place, Shell};
 
-/// What the rules workbench shows.
+/// The data of the rules workbench.
 #[derive(Debug, Clone, Copy)]
 pub struct Workbench<'w> {
     /// The token against forged forms.
@@ -21,9 +21,9 @@ pub struct Workbench<'w> {
     pub read_only: Option<&'w str>,
     /// The result of a check.
     pub check: Option<&'w PackCheck>,
-    /// What happened, such as that the text was saved.
+    /// A message of success, such as that the text was saved.
     pub notice: Option<&'w str>,
-    /// What went wrong.
+    /// A message of failure.
     pub problem: Option<&'w str>,
 }
 

@@ -131,7 +131,7 @@ fn why_read_only(visitor: &Visitor, has_file: bool) -> Option<&'static str> {
     }
 }
 
-/// Who answers, and what. Without levels, a criterion has `yes` and `no`.
+/// The rater and the question. Without levels, a criterion has `yes` and `no`.
 fn choice(rater: &str, criterion: &str, levels: &str) -> Result<LabelChoice, ApiError> {
     let rater = named("rater", rater, MAX_RATER)?;
     let criterion = named("criterion", criterion, MAX_CRITERION)?;

@@ -36,7 +36,7 @@ const MAX_TEXT: usize = 1 << 20;
 /// The newest rollouts on which a text runs.
 const ROLLOUTS: usize = 200;
 
-/// What a page of the workbench shows beside the packs.
+/// The data of a page of the workbench beside the packs.
 #[derive(Debug, Default)]
 struct PageState {
     edited: Option<EditedPack>,
@@ -241,7 +241,7 @@ fn page(
     })
 }
 
-/// The reason why a visitor may not save. A server without tokens saves nothing: anybody who reaches
+/// The reason why a visitor may not save. A server without tokens saves nothing: any process that reaches
 /// its port could write its files.
 fn why_read_only(visitor: &Visitor) -> Option<&'static str> {
     match visitor.name() {
