@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
-use guerdon_types::{AbstainWhy, Abstention, Signal};
+use guerdon_types::{AbstainWhy, Abstention, Signal, SourceId};
 
 use crate::{Ask, RewardSource};
 
@@ -16,19 +16,7 @@ pub(crate) async fn signals(source: &dyn RewardSource, ask: Ask<'_>) -> Vec<Sign
     let answer = AssertUnwindSafe(async { source.score(ask).await }).catch_unwind().await;
     let detail = match answer {
         Ok(mut signals) if signals.len() == turns => {
-            for signal in &mut signals {
-                if signal.part.is_none() && signal.abstained.is_empty() {
-                    let detail = "the source returned neither a part nor a reason";
-                    let why = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
-                    signal.abstained.push(why);
-                }
-                for abstention in &mut signal.abstained {
-                    // A profile may have several sources of one kind.
-                    if abstention.source != *source.id() {
-                        abstention.source = source.id().clone();
-                    }
-                }
-            }
+            signals.iter_mut().for_each(|signal| complete(signal, source.id()));
             return signals;
         }
         Ok(signals) => format!("the source returned {} signals for {turns} turns", signals.len()),
@@ -36,4 +24,18 @@ pub(crate) async fn signals(source: &dyn RewardSource, ask: Ask<'_>) -> Vec<Sign
     };
     let void = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
     vec![Signal::abstained(void); turns]
+}
+
+/// Gives a signal without a part and a reason a reason, and abstentions the name of the source: a
+/// profile may have several sources of one kind.
+pub(crate) fn complete(signal: &mut Signal, source: &SourceId) {
+    if signal.part.is_none() && signal.abstained.is_empty() {
+        let detail = "the source returned neither a part nor a reason";
+        signal.abstained.push(Abstention::new(source.clone(), AbstainWhy::Internal, detail));
+    }
+    for abstention in &mut signal.abstained {
+        if abstention.source != *source {
+            abstention.source = source.clone();
+        }
+    }
 }

@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use guerdon_types::{AbstainWhy, Abstention, Rollout, Signal};
 
 use crate::asked::AskedRollout;
+use crate::source_signals::complete;
 use crate::{GroupAsk, GroupMember, RewardSource, Scorer};
 
 impl Scorer {
@@ -125,18 +126,7 @@ async fn group_signals(source: &dyn RewardSource, ask: GroupAsk<'_>) -> Vec<Vec<
     };
     let detail = match AssertUnwindSafe(scored).catch_unwind().await {
         Ok(mut signals) if fits(&signals) => {
-            for signal in signals.iter_mut().flatten() {
-                if signal.part.is_none() && signal.abstained.is_empty() {
-                    let detail = "the source returned neither a part nor a reason";
-                    let why = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
-                    signal.abstained.push(why);
-                }
-                for abstention in &mut signal.abstained {
-                    if abstention.source != *source.id() {
-                        abstention.source = source.id().clone();
-                    }
-                }
-            }
+            signals.iter_mut().flatten().for_each(|signal| complete(signal, source.id()));
             return signals;
         }
         Ok(_) => "the source did not return one signal for each turn of each member",

@@ -107,9 +107,12 @@ impl BatchContext<'_> {
         {
             scorer = scorer.compared_with(&profile.scorer, other.generation);
         }
-        let versions = scorer.versions(profile.name.clone(), self.snapshot.generation);
-        let metrics = Arc::clone(&profile.metrics);
-        Ok(ProfileInUse { scorer, versions, name: profile.name.to_string(), metrics })
+        Ok(ProfileInUse {
+            scorer,
+            name: profile.name.clone(),
+            generation: self.snapshot.generation,
+            metrics: Arc::clone(&profile.metrics),
+        })
     }
 }
 
@@ -133,7 +136,7 @@ impl Batch {
         let profiles = RequestProfiles::open(request.profile.as_ref(), &mut entries, open)?;
         if let Some(expected) = &request.expect {
             let ProfileInUse { scorer, name, .. } = profiles.first();
-            check_digest(name, scorer.digest(), &expected.digest, "/expect/digest")?;
+            check_digest(name.as_str(), scorer.digest(), &expected.digest, "/expect/digest")?;
             context.snapshot.check_listed(expected)?;
         }
         let profile = |index| (profiles.number(index), &profiles.of(index).scorer);
@@ -169,8 +172,8 @@ impl Batch {
 
     /// The versions behind these rewards, of the request's profile.
     #[must_use]
-    pub fn versions(&self) -> &Versions {
-        &self.profiles.first().versions
+    pub fn versions(&self) -> Versions {
+        self.profiles.first().versions()
     }
 
     /// The profiles that score the rollouts.
@@ -332,9 +335,9 @@ impl ScoringTask {
             "rl.reward",
             rl.sample.id = %entry.id_or_index(index),
             rl.group.id = entry.group.as_ref().map(|group| group.as_str()),
-            guerdon.profile = profile.name,
-            guerdon.digest = profile.versions.digest,
-            guerdon.generation = profile.versions.generation,
+            guerdon.profile = profile.name.as_str(),
+            guerdon.digest = %profile.scorer.digest(),
+            guerdon.generation = profile.generation,
             rl.reward.score = tracing::field::Empty,
             error.type = tracing::field::Empty,
         );

@@ -67,7 +67,7 @@ impl Recording {
         let versions = self
             .versions
             .entry(number)
-            .or_insert_with(|| Arc::new(self.profiles.numbered(number).last_versions()));
+            .or_insert_with(|| Arc::new(self.profiles.numbered(number).versions()));
         let rollout = SharedRollout::new(Arc::clone(&self.entries), index);
         let sent = rollout.get();
         RolloutRecord {

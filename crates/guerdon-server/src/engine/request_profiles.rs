@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_fusion::{Scorer, ScorerSource};
-use guerdon_types::{Invalid, ProfileName, RolloutEntry, SourceKind, Versions};
+use guerdon_fusion::Scorer;
+use guerdon_types::{Invalid, ProfileName, RolloutEntry, Versions};
 
 use crate::observe::metrics::ProfileMetrics;
 
@@ -14,21 +14,15 @@ use crate::observe::metrics::ProfileMetrics;
 #[derive(Debug)]
 pub(crate) struct ProfileInUse {
     pub(crate) scorer: Scorer,
-    pub(crate) versions: Versions,
-    /// The name, for metric labels.
-    pub(crate) name: String,
+    pub(crate) name: ProfileName,
+    pub(crate) generation: u64,
     pub(crate) metrics: Arc<ProfileMetrics>,
 }
 
 impl ProfileInUse {
-    /// The versions, with those that functions declare in their replies.
-    pub(crate) fn last_versions(&self) -> Versions {
-        let is_declared = |source: &ScorerSource| source.kind() == SourceKind::Http;
-        if self.scorer.sources().iter().any(is_declared) {
-            let Versions { profile, generation, .. } = &self.versions;
-            return self.scorer.versions(profile.clone(), *generation);
-        }
-        self.versions.clone()
+    /// The versions at this moment: functions declare theirs in their replies.
+    pub(crate) fn versions(&self) -> Versions {
+        self.scorer.versions(self.name.clone(), self.generation)
     }
 }
 
@@ -115,7 +109,7 @@ impl RequestProfiles {
     }
 
     fn is_first(&self, name: &ProfileName) -> bool {
-        self.first.name == name.as_str()
+        self.first.name == *name
     }
 
     /// The request's profile.
@@ -146,8 +140,8 @@ impl RequestProfiles {
 
     /// The versions that made the rewards, once all are made.
     pub(crate) fn versions(&self) -> RequestVersions {
-        let further = self.others.iter().map(|one| (one.name.clone(), one.last_versions()));
-        RequestVersions { first: self.first.last_versions(), further: further.collect() }
+        let further = self.others.iter().map(|one| (one.name.to_string(), one.versions()));
+        RequestVersions { first: self.first.versions(), further: further.collect() }
     }
 
     /// The expected wait until every source accepts work again; `None` if all do now.

@@ -204,7 +204,6 @@ impl RequestInHand {
     /// Counts a result.
     pub(crate) fn record(&self, scored: &ScoredRollout) {
         let profile = self.profiles.of(scored.index);
-        self.metrics.rollout(&profile.name, scored.result.reward.is_some());
         profile.metrics.record(&scored.result, profile.scorer.fusion());
         for turn in &scored.result.turns {
             if let Some(compared) = &turn.beside {

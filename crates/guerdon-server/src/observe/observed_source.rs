@@ -8,6 +8,7 @@ use guerdon_fusion::{
     Ask, BoxFuture, Ensemble, GroupAsk, GroupSource, RewardSource, SourceVersion, WorstVerdict,
 };
 use guerdon_types::{AbstainWhy, Abstention, Part, Signal, SourceId, SourceKind};
+use prometheus_client::metrics::histogram::Histogram;
 use tracing::Instrument as _;
 
 use crate::observe::metrics::Metrics;
@@ -21,13 +22,15 @@ const GRACE: Duration = Duration::from_millis(250);
 pub(crate) struct ObservedSource {
     inner: Arc<dyn RewardSource>,
     metrics: Arc<Metrics>,
+    seconds: Histogram,
     /// Time after which the source abstains, besides the deadline of the request.
     timeout: Option<Duration>,
 }
 
 impl ObservedSource {
     pub(crate) fn new(inner: Arc<dyn RewardSource>, metrics: Arc<Metrics>) -> Self {
-        Self { inner, metrics, timeout: None }
+        let seconds = metrics.source(inner.id());
+        Self { inner, metrics, seconds, timeout: None }
     }
 
     /// A copy that answers within `timeout`.
@@ -83,7 +86,7 @@ impl ObservedSource {
     }
 
     fn record(&self, signals: &[Signal], took: Duration) {
-        self.metrics.source(self.id(), took);
+        self.seconds.observe(took.as_secs_f64());
         let silent = signals.iter().filter(|signal| signal.part.is_none()).count();
         if silent > 0 {
             tracing::Span::current().record("source.abstained", silent);

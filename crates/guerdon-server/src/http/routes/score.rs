@@ -82,10 +82,10 @@ async fn score(
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|a| a.contains(NDJSON));
     if streamed {
-        let digest = batch.versions().digest.as_deref().map(HeaderValue::try_from);
+        let digest = HeaderValue::try_from(batch.scorer().digest().to_string());
         let body = Body::from_stream(lines(request_id, batch, context));
         let mut response = ([(CONTENT_TYPE, NDJSON)], body).into_response();
-        if let Some(Ok(digest)) = digest {
+        if let Ok(digest) = digest {
             response.headers_mut().insert(DIGEST, digest);
         }
         return Ok(response);
@@ -127,7 +127,7 @@ fn lines(
         request_id,
         results: 0,
         groups: Vec::new(),
-        versions: batch.versions().clone(),
+        versions: batch.versions(),
         profiles: BTreeMap::new(),
         usage: Usage::default(),
     };

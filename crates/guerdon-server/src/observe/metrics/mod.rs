@@ -34,7 +34,6 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
-    rollouts: Family<RolloutLabels, Counter>,
     /// Metrics of rewards, by profile.
     pub(crate) rewards: RewardMetrics,
     /// Metrics of the ledger.
@@ -78,14 +77,6 @@ struct RequestLabels {
 struct RouteLabels {
     /// The pattern of the route.
     route: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RolloutLabels {
-    /// The profile.
-    profile: String,
-    /// `scored` or `unscored`.
-    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -168,11 +159,6 @@ impl Metrics {
             "http_request_duration",
             "Time from a request's first byte to the head of its reply",
             Unit::Seconds
-        );
-        let rollouts = register!(
-            Family::default(),
-            "rollouts",
-            "Rollouts by outcome: scored, or unscored (reward null)"
         );
         let rewards = RewardMetrics::register(&mut registry);
         let ledger = LedgerMetrics::register(&mut registry);
@@ -260,7 +246,6 @@ impl Metrics {
             connections,
             requests,
             request_seconds,
-            rollouts,
             rewards,
             ledger,
             requests_in_flight,
@@ -306,11 +291,6 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn rollout(&self, profile: &str, scored: bool) {
-        let outcome = if scored { "scored" } else { "unscored" };
-        self.rollouts.get_or_create(&RolloutLabels { profile: profile.to_owned(), outcome }).inc();
-    }
-
     /// Sets the gauges that are read at each scrape: requests in flight, and queued turns by model.
     pub(crate) fn set_depths(&self, requests: u64, models: impl Iterator<Item = (String, u64)>) {
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -321,10 +301,10 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn source(&self, source: &SourceId, took: Duration) {
-        self.source_seconds
-            .get_or_create(&SourceLabels { source: source.to_string() })
-            .observe(took.as_secs_f64());
+    /// The histogram of the time of a source, kept by its user since a look-up for each rollout would
+    /// be slow.
+    pub(crate) fn source(&self, source: &SourceId) -> Histogram {
+        self.source_seconds.get_or_create(&SourceLabels { source: source.to_string() }).clone()
     }
 
     /// Counts a group for which `prompt` was dropped; `None` for the whole source.

@@ -21,6 +21,7 @@ const DEAD_ZONE: f64 = 0.1;
 /// Metrics of rewards.
 #[derive(Debug)]
 pub(crate) struct RewardMetrics {
+    rollouts: Family<RolloutLabels, Counter>,
     reward: Family<ProfileLabels, Histogram, fn() -> Histogram>,
     value: Family<ValueLabels, Histogram, fn() -> Histogram>,
     clipped: Family<ProfileLabels, Counter>,
@@ -37,6 +38,14 @@ struct ProfileLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RolloutLabels {
+    /// The profile.
+    profile: String,
+    /// `scored` or `unscored`.
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ValueLabels {
     /// The profile.
     profile: String,
@@ -48,6 +57,7 @@ impl RewardMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         type Make = fn() -> Histogram;
         let metrics = Self {
+            rollouts: Family::default(),
             reward: Family::new_with_constructor(rewards as Make),
             value: Family::new_with_constructor(points as Make),
             clipped: Family::default(),
@@ -56,7 +66,13 @@ impl RewardMetrics {
             groups: Family::default(),
             zero_spread: Family::default(),
         };
-        let Self { reward, value, clipped, dead_zone, vetoed, groups, zero_spread } = &metrics;
+        let Self { rollouts, reward, value, clipped, dead_zone, vetoed, groups, zero_spread } =
+            &metrics;
+        registry.register(
+            "rollouts",
+            "Rollouts by outcome: scored, or unscored (reward null)",
+            rollouts.clone(),
+        );
         registry.register(
             "reward",
             "Rewards of rollouts; a null reward is not among them",
@@ -95,7 +111,13 @@ impl RewardMetrics {
                 ValueLabels { profile: profile.to_owned(), source: source.id().to_string() };
             (source.id().clone(), self.value.get_or_create(&labels).clone())
         };
+        let rollouts = |outcome| {
+            let labels = RolloutLabels { profile: profile.to_owned(), outcome };
+            self.rollouts.get_or_create(&labels).clone()
+        };
         ProfileMetrics {
+            scored: rollouts("scored"),
+            unscored: rollouts("unscored"),
             reward: self.reward.get_or_create(&named()).clone(),
             values: sources.iter().map(value).collect(),
             base: sources
@@ -114,6 +136,8 @@ impl RewardMetrics {
 /// The metrics of one profile's rewards.
 #[derive(Debug)]
 pub(crate) struct ProfileMetrics {
+    scored: Counter,
+    unscored: Counter,
     reward: Histogram,
     values: BTreeMap<SourceId, Histogram>,
     base: Option<SourceId>,
@@ -127,8 +151,14 @@ pub(crate) struct ProfileMetrics {
 impl ProfileMetrics {
     /// Records the result of one rollout, which was fused as `fusion` says.
     pub(crate) fn record(&self, result: &RolloutResult, fusion: &FusionConfig) {
-        if let Some(reward) = result.reward {
-            self.reward.observe(reward.get());
+        match result.reward {
+            Some(reward) => {
+                self.scored.inc();
+                self.reward.observe(reward.get());
+            }
+            None => {
+                self.unscored.inc();
+            }
         }
         for turn in &result.turns {
             for (source, histogram) in &self.values {
@@ -230,6 +260,8 @@ mod tests {
         profile.group(false);
         let text = metrics.render().unwrap();
         for line in [
+            r#"guerdon_rollouts_total{profile="p",outcome="scored"} 1"#,
+            r#"guerdon_rollouts_total{profile="p",outcome="unscored"} 1"#,
             r#"guerdon_reward_count{profile="p"} 1"#,
             r#"guerdon_reward_sum{profile="p"} -0.8"#,
             r#"guerdon_source_value_count{profile="p",source="rm"} 3"#,
