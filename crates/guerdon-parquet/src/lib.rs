@@ -23,17 +23,20 @@
 //! |---|---|
 //! | `columns.rs` | the columns of a file to write |
 //! | `reader.rs` | reads rows |
+//! | `layout.rs` | the row groups of a file, and files of which only some bytes are there |
 //! | `writer.rs` | writes rows |
 //! | `leaf.rs` | the values and levels of one column of a row group |
 //! | `error.rs` | errors |
 
 mod columns;
 mod error;
+mod layout;
 mod leaf;
 mod reader;
 mod writer;
 
 pub use self::columns::Column;
 pub use self::error::Error;
+pub use self::layout::{FileEnd, FileLayout, RowGroup, SparseFile, read_layout};
 pub use self::reader::{MAGIC, RowReader};
 pub use self::writer::RowWriter;

@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 
 use parquet::basic::{Compression, ConvertedType};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
-use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader as _, SerializedFileReader};
+use parquet::file::serialized_reader::ReadOptionsBuilder;
 use parquet::record::reader::RowIter;
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, SparseFile};
 
 /// The first bytes of a Parquet file.
 pub const MAGIC: &[u8] = b"PAR1";
@@ -40,7 +42,20 @@ impl RowReader {
     /// # Errors
     /// It is not Parquet, or a column has a type that JSON has no value for.
     pub fn open(file: File) -> Result<Self, Error> {
-        let reader = SerializedFileReader::new(file)?;
+        Self::of(SerializedFileReader::new(file)?)
+    }
+
+    /// Opens the row groups `groups` of a file of which their bytes and its end are there.
+    ///
+    /// # Errors
+    /// As [`RowReader::open`].
+    pub fn open_groups(file: SparseFile, groups: Range<usize>) -> Result<Self, Error> {
+        let chosen = Box::new(move |_: &RowGroupMetaData, place| groups.contains(&place));
+        let options = ReadOptionsBuilder::new().with_predicate(chosen).build();
+        Self::of(SerializedFileReader::new_with_options(file, options)?)
+    }
+
+    fn of<R: ChunkReader + 'static>(reader: SerializedFileReader<R>) -> Result<Self, Error> {
         let metadata = reader.metadata().file_metadata();
         let schema = metadata.schema_descr();
         for column in schema.columns() {
@@ -55,7 +70,8 @@ impl RowReader {
         }
         let fields = schema.root_schema().get_fields();
         let columns = fields.iter().map(|field| field.name().to_owned()).collect();
-        let left = usize::try_from(metadata.num_rows()).unwrap_or(0);
+        let rows: i64 = reader.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).sum();
+        let left = usize::try_from(rows).unwrap_or(0);
         let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
         Ok(Self { rows, columns, left, has_failed: false })
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use serde_json::{Map, Value};
@@ -60,6 +61,11 @@ impl<W: Write + Send> RowWriter<W> {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Adds a text to the description at the end of the file.
+    pub fn note(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        self.file.append_key_value_metadata(KeyValue::new(name.into(), text.into()));
     }
 
     fn flush(&mut self) -> Result<(), Error> {
