@@ -1,7 +1,7 @@
 //! One HTTP exchange: sends a request, reads the reply, and classifies failures as transient or
 //! final.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use guerdon_queue::named_delay;
@@ -23,6 +23,10 @@ const QUOTED: usize = 200;
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     method: Method,
+    /// The place of the server in the client's list.
+    pub(crate) server: usize,
+    path: Vec<String>,
+    query: Vec<(String, String)>,
     url: Url,
     /// The URL without user, password and query: any of them may be a secret.
     pub(crate) shown: String,
@@ -32,15 +36,34 @@ pub(crate) struct Call {
     lines: bool,
 }
 
+/// The URL of `path` below `base`, with more pairs in its query; and the same without secrets.
+fn located<P: AsRef<str>>(base: &Url, path: &[P], query: &[(String, String)]) -> (Url, String) {
+    let mut url = base.clone();
+    // Fails only for URLs that cannot have a path, which the builder refuses.
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    let shown = format!("{}{}", url.origin().ascii_serialization(), url.path());
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    (url, shown)
+}
+
 impl Call {
     pub(crate) fn get(base: &Url, path: &[&str]) -> Self {
-        let mut url = base.clone();
-        // Fails only for URLs that cannot have a path, which the builder refuses.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
+        let (url, shown) = located(base, path, &[]);
+        Self {
+            method: Method::GET,
+            server: 0,
+            path: path.iter().map(|part| (*part).to_owned()).collect(),
+            query: Vec::new(),
+            url,
+            shown,
+            body: None,
+            idempotency_key: None,
+            lines: false,
         }
-        let shown = format!("{}{}", url.origin().ascii_serialization(), url.path());
-        Self { method: Method::GET, url, shown, body: None, idempotency_key: None, lines: false }
     }
 
     pub(crate) fn post(base: &Url, path: &[&str], body: Bytes) -> Self {
@@ -57,7 +80,15 @@ impl Call {
         if !pairs.is_empty() {
             self.url.query_pairs_mut().extend_pairs(pairs);
         }
+        self.query.extend_from_slice(pairs);
         self
+    }
+
+    /// The same request to another server: the place of the server in the client's list, and its
+    /// URL. Body and idempotency key stay.
+    pub(crate) fn at(&self, server: usize, base: &Url) -> Self {
+        let (url, shown) = located(base, &self.path, &self.query);
+        Self { server, url, shown, ..self.clone() }
     }
 
     /// Requests a streamed reply, one line per result.
@@ -80,9 +111,22 @@ impl Call {
                 request.header(ACCEPT, "application/x-ndjson").header(ACCEPT_ENCODING, "identity");
         }
         let response = request.send().await.map_err(|error| self.transport(error))?;
-        version::check(response.headers(), &self.shown)
-            .map_err(|error| AttemptError { error, again: RetryAdvice::Never })?;
+        version::check(response.headers(), &self.shown).map_err(|error| AttemptError {
+            error,
+            again: RetryAdvice::Never,
+            has_begun: true,
+        })?;
         Ok(response)
+    }
+
+    /// Sends the request and waits for any reply, at most `patience`.
+    pub(crate) async fn probe(
+        &self,
+        http: &reqwest::Client,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let request = http.request(self.method.clone(), self.url.clone()).timeout(patience);
+        request.send().await.map(drop).map_err(|error| self.transport(error).error)
     }
 
     /// Sends the request. Returns the head of a successful reply, or the error in its body.
@@ -121,7 +165,7 @@ impl Call {
                 format!("the body cannot be parsed as a reply ({error}): {:?}", excerpt(body));
             // Without a length, a body that was cut short looks complete.
             let again = if error.is_eof() { RetryAdvice::Fault(None) } else { RetryAdvice::Never };
-            AttemptError { error: self.decode(detail), again }
+            AttemptError { error: self.decode(detail), again, has_begun: true }
         })
     }
 
@@ -135,10 +179,12 @@ impl Call {
 
     fn transport(&self, error: reqwest::Error) -> AttemptError {
         let again = if error.is_builder() { RetryAdvice::Never } else { RetryAdvice::Away(None) };
+        // Without a connection nothing was sent.
+        let has_begun = !error.is_builder() && !error.is_connect();
         // reqwest prints the URL with its query, which may contain a key.
         let error =
             Error::Transport { url: self.shown.clone(), tries: 1, cause: error.without_url() };
-        AttemptError { error, again }
+        AttemptError { error, again, has_begun }
     }
 
     /// The error of a reply that is not a success.
@@ -160,7 +206,9 @@ impl Call {
             _ if unscored => RetryAdvice::Fault(delay),
             _ => RetryAdvice::Away(delay),
         };
-        AttemptError { error, again }
+        // A server that is busy or not ready refuses a request before it begins, and says so itself.
+        let is_refusal = error.problem().is_some() && matches!(status.as_u16(), 429 | 503);
+        AttemptError { error, again, has_begun: !is_refusal || unscored }
     }
 
     fn status(&self, status: StatusCode, body: String) -> Error {

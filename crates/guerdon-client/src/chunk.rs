@@ -5,35 +5,50 @@
 //! ([`Estimator::needs_whole_batch`]). A batch with an estimator that this client does not know is
 //! not split.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use guerdon_optim::Estimator;
-use guerdon_types::{AdvantagesRequest, Problem, ScoreRequest};
+use guerdon_types::{AdvantagesRequest, Problem, Rollout, ScoreRequest};
 
 /// The rollouts of one chunk: indices into the whole request, in sending order.
 pub(crate) type RolloutIndices = Vec<usize>;
 
 /// Splits `request` into at least one chunk of at most `size` rollouts. A group that must stay
-/// whole may be larger.
-pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<RolloutIndices> {
+/// whole may be larger. `home` is the place of a rollout's server: a chunk has rollouts of one
+/// server, by the first rollout of each group that must stay whole.
+pub(crate) fn chunks(
+    request: &ScoreRequest,
+    size: usize,
+    home: impl Fn(&Rollout) -> usize,
+) -> Vec<RolloutIndices> {
+    let mut open: BTreeMap<usize, RolloutIndices> = BTreeMap::new();
+    let mut chunks = Vec::new();
+    for unit in units(request) {
+        let first = unit.first().and_then(|place| request.rollouts.get(*place));
+        let chunk = open.entry(first.map_or(0, &home)).or_default();
+        if !chunk.is_empty() && chunk.len() + unit.len() > size {
+            chunks.push(std::mem::take(chunk));
+        }
+        chunk.extend(unit);
+    }
+    chunks.extend(open.into_values());
+    chunks.sort_by_key(|chunk| chunk.first().copied());
+    if chunks.is_empty() {
+        chunks.push(RolloutIndices::new());
+    }
+    chunks
+}
+
+/// The smallest parts of a request that can be scored alone.
+pub(crate) fn units(request: &ScoreRequest) -> Vec<RolloutIndices> {
     let all = 0..request.rollouts.len();
     let estimator =
         request.advantages.as_ref().map(|advantages| advantages.estimator.parse::<Estimator>());
-    let units: Vec<RolloutIndices> = match estimator {
+    match estimator {
         None => all.map(|place| vec![place]).collect(),
         Some(Ok(estimator)) if !estimator.needs_whole_batch() => groups(request),
         Some(_) => vec![all.collect()],
-    };
-    let mut chunks = vec![RolloutIndices::new()];
-    for unit in units {
-        match chunks.last_mut() {
-            Some(chunk) if chunk.is_empty() || chunk.len() + unit.len() <= size => {
-                chunk.extend(unit)
-            }
-            _ => chunks.push(unit),
-        }
     }
-    chunks
 }
 
 /// The rollouts by group, in order of first appearance. Rollouts without a group stay together,
@@ -93,10 +108,14 @@ pub(crate) fn repoint(problem: &mut Problem, chunk: &[usize]) {
 
 #[cfg(test)]
 mod tests {
-    use guerdon_types::{Finite, GroupId, ProblemCode, Rollout};
+    use guerdon_types::{Finite, GroupId, ProblemCode};
     use proptest::prelude::{prop, proptest};
 
     use super::*;
+
+    fn chunks(request: &ScoreRequest, size: usize) -> Vec<RolloutIndices> {
+        super::chunks(request, size, |_| 0)
+    }
 
     fn request(groups: &[&str], estimator: Option<&str>) -> ScoreRequest {
         let rollout = |group: &&str| Rollout {
@@ -179,6 +198,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn chunk_has_rollouts_of_one_server_and_every_rollout_is_sent_once(
+            names in prop::collection::vec("[a-f]", 0..40), size in 1_usize..9, grouped in prop::bool::ANY,
+            servers in 1_usize..5,
+        ) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let home = |name: &str| name.bytes().map(usize::from).sum::<usize>() % servers;
+            let request = request(&names, grouped.then_some("grpo"));
+            let cut = super::chunks(&request, size, |one| home(one.group.as_ref().unwrap().as_str()));
+            let mut sent: Vec<usize> = cut.iter().flatten().copied().collect();
+            sent.sort_unstable();
+            assert_eq!(sent, (0..names.len()).collect::<Vec<_>>());
+            for chunk in cut.iter().filter(|chunk| !chunk.is_empty()) {
+                let first = home(names[chunk[0]]);
+                assert!(chunk.iter().all(|place| home(names[*place]) == first));
+            }
+        }
+
         #[test]
         fn every_rollout_is_sent_once_and_groups_stay_whole(
             names in prop::collection::vec("[a-d]?", 0..40), size in 1_usize..9, grouped in prop::bool::ANY,

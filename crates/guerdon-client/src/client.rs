@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use guerdon_types::{
-    Expectation, Info, Invalid, ProblemCode, ProfileName, ScoreRequest, ScoreResponse,
+    Expectation, Info, Invalid, ProblemCode, ProfileName, Rollout, ScoreRequest, ScoreResponse,
 };
-use reqwest::{StatusCode, Url};
+use reqwest::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 
 use crate::call::Call;
-use crate::chunk::{chunks, part, repoint};
-use crate::retry::{Deadline, RetryPolicy, run};
+use crate::chunk::{RolloutIndices, chunks, part, repoint};
+use crate::retry::{AttemptError, Deadline, RetryPolicy, run};
+use crate::servers::{Failover, Probe, RoutingKey, Servers};
 use crate::{Error, ScoredBatch};
 
 pub(crate) const SCORE: [&str; 2] = ["v1", "score"];
@@ -23,7 +24,8 @@ pub(crate) const SCORE: [&str; 2] = ["v1", "score"];
 #[derive(Clone)]
 pub struct Client {
     pub(crate) http: reqwest::Client,
-    pub(crate) base: Url,
+    pub(crate) servers: Servers,
+    pub(crate) probe: Probe,
     pub(crate) profile: Option<ProfileName>,
     pub(crate) expect: Option<Expectation>,
     pub(crate) timeout: Duration,
@@ -51,7 +53,7 @@ impl Client {
     pub async fn score(&self, request: &ScoreRequest) -> Result<ScoredBatch, Error> {
         request.check()?;
         let deadline = Deadline::new(self.timeout);
-        let chunks = chunks(request, self.chunk);
+        let chunks = self.chunks(request);
         let replies =
             try_join_all(chunks.iter().map(|chunk| self.score_chunk(request, chunk, &deadline)))
                 .await?;
@@ -69,8 +71,10 @@ impl Client {
     /// Any error except [`Error::Invalid`] and [`Error::Cut`].
     pub async fn info(&self) -> Result<Info, Error> {
         let deadline = Deadline::new(self.timeout);
-        let call = Call::get(&self.base, &["v1", "info"]);
-        run(&self.policy, &deadline, &call.shown, || call.reply(&self.http)).await
+        let call = self.get(&["v1", "info"]);
+        let http = &self.http;
+        let order = self.servers.all();
+        self.run(&order, &call, &deadline, |call| async move { call.reply(http).await }).await
     }
 
     /// Posts the JSON text `body` to another route of the server, such as `get_reward` of a
@@ -87,20 +91,41 @@ impl Client {
     ) -> Result<String, Error> {
         let deadline = Deadline::new(self.timeout);
         let path: Vec<&str> = path.split('/').collect();
-        let call = Call::post(&self.base, &path, body.into()).query(query);
+        let order = self.servers.order(&RoutingKey::of_bytes(body.as_bytes()));
+        let call = self.post(&path, body.into()).query(query);
         let _slot = self.slot(&call, &deadline).await?;
-        run(&self.policy, &deadline, &call.shown, || call.json(&self.http)).await
+        let http = &self.http;
+        self.run(&order, &call, &deadline, |call| async move { call.json(http).await }).await
     }
 
     /// True if the server is ready to score; `false` while it starts or stops. Sends one request,
-    /// without retries.
+    /// without retries. With several URLs, asks all: true if one server is ready.
     ///
     /// # Errors
     /// [`Error::Transport`] if no server listens at the URL; [`Error::Status`] or
-    /// [`Error::Problem`] for a reply that is neither "ready" nor "not ready".
+    /// [`Error::Problem`] for a reply that is neither "ready" nor "not ready". With several URLs,
+    /// the first error if no server answered.
     pub async fn ready(&self) -> Result<bool, Error> {
         let deadline = Deadline::new(self.timeout);
-        let call = Call::get(&self.base, &["readyz"]);
+        let all = self.servers.all();
+        let mut first = None;
+        let mut has_answer = false;
+        for answer in join_all(all.iter().map(|place| self.is_ready(*place, &deadline))).await {
+            match answer {
+                Ok(true) => return Ok(true),
+                Ok(false) => has_answer = true,
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        match first {
+            Some(error) if !has_answer => Err(error),
+            _ => Ok(false),
+        }
+    }
+
+    async fn is_ready(&self, server: usize, deadline: &Deadline) -> Result<bool, Error> {
+        let call = self.get(&["readyz"]);
+        let call = self.servers.base(server).map_or(call.clone(), |base| call.at(server, base));
         let reply = timeout_at(deadline.at, call.head(&self.http)).await;
         let response = reply
             .map_err(|_| deadline.passed(&call.shown, None))?
@@ -112,19 +137,75 @@ impl Client {
         }
     }
 
+    /// A GET of `path`, to the first server of the list until it is sent to another one.
+    fn get(&self, path: &[&str]) -> Call {
+        Call::get(self.servers.first(), path)
+    }
+
+    /// A POST to `path`, to the first server of the list until it is sent to another one.
+    pub(crate) fn post(&self, path: &[&str], body: Bytes) -> Call {
+        Call::post(self.servers.first(), path, body)
+    }
+
+    /// The HTTP requests of a batch. With several servers, the rollouts of each have requests of
+    /// their own.
+    fn chunks(&self, request: &ScoreRequest) -> Vec<RolloutIndices> {
+        let home = |rollout: &Rollout| match self.servers.is_single() {
+            true => 0,
+            false => self.servers.home(&RoutingKey::of_rollout(rollout)),
+        };
+        chunks(request, self.chunk, home)
+    }
+
+    /// The order of servers for the rollouts of one HTTP request.
+    pub(crate) fn order(&self, request: &ScoreRequest, chunk: &[usize]) -> Vec<usize> {
+        match self.servers.is_single() {
+            true => vec![0],
+            false => self.servers.order(&RoutingKey::of_chunk(request, chunk)),
+        }
+    }
+
+    /// Runs `attempt` with the retries of this client, on the servers of `order`.
+    pub(crate) async fn run<T, F, Fut>(
+        &self,
+        order: &[usize],
+        call: &Call,
+        deadline: &Deadline,
+        mut attempt: F,
+    ) -> Result<T, Error>
+    where
+        F: FnMut(Call) -> Fut,
+        Fut: Future<Output = Result<T, AttemptError>>,
+    {
+        if self.servers.is_single() {
+            return run(&self.policy, deadline, &call.shown, || attempt(call.clone())).await;
+        }
+        let failover = Failover {
+            servers: &self.servers,
+            http: &self.http,
+            policy: &self.policy,
+            probe: self.probe,
+        };
+        failover.run(order, call, deadline, attempt).await
+    }
+
     async fn score_chunk(
         &self,
         request: &ScoreRequest,
         chunk: &[usize],
         deadline: &Deadline,
     ) -> Result<ScoreResponse, Error> {
-        let mut call = Call::post(&self.base, &SCORE, Bytes::new());
+        let mut call = self.post(&SCORE, Bytes::new());
         let _slot = self.slot(&call, deadline).await?;
         // Serialised after the permit is acquired, so that waiting requests use no memory for
         // bodies.
-        call = Call::post(&self.base, &SCORE, self.body(request, chunk, None)?);
-        let reply = run(&self.policy, deadline, &call.shown, || call.reply(&self.http)).await;
-        let reply = reply.map_err(|error| repointed(error, chunk))?;
+        call = self.post(&SCORE, self.body(request, chunk, None)?);
+        let (http, order) = (&self.http, self.order(request, chunk));
+        let reply = self.run(&order, &call, deadline, |call| async move {
+            let reply: ScoreResponse = call.reply(http).await?;
+            Ok((reply, call))
+        });
+        let (reply, call) = reply.await.map_err(|error| repointed(error, chunk))?;
         check_reply(request, chunk, &reply).map_err(|detail| call.decode(detail))?;
         Ok(reply)
     }
@@ -164,9 +245,7 @@ impl Client {
 /// Hides the URL's user, password and query, which may be secrets.
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("url", &Call::get(&self.base, &[]).shown)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("url", &self.servers.shown()).finish_non_exhaustive()
     }
 }
 
@@ -209,7 +288,7 @@ pub(crate) fn repointed(mut error: Error, chunk: &[usize]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use guerdon_types::{AdvantagesRequest, GroupId, Problem, Rollout};
+    use guerdon_types::{AdvantagesRequest, GroupId, Problem};
 
     use super::*;
     use crate::ClientBuilder;

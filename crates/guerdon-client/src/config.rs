@@ -7,10 +7,11 @@ use std::time::Duration;
 use guerdon_queue::Backoff;
 use guerdon_types::{ConfigDigest, Expectation, ProfileName};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Url, redirect};
+use reqwest::redirect;
 use tokio::sync::Semaphore;
 
 use crate::retry::RetryPolicy;
+use crate::servers::{Probe, Servers, parse_urls};
 use crate::{Client, Error};
 
 /// Settings of a [`Client`]; made by [`Client::builder`].
@@ -37,7 +38,16 @@ impl Client {
         Self::builder(url).build()
     }
 
-    /// A builder for a client of the server at `url`.
+    /// A builder for a client of the server at `url`, or of several replicas: their URLs,
+    /// separated by commas.
+    ///
+    /// With several URLs, a request goes to the server that its group has by rendezvous hashing
+    /// (without a group, its id; without an id, its messages), so that the samples of a group meet
+    /// on one server. A server that is away or busy is left alone for its backoff, and its requests
+    /// go to the next one, with the same idempotency key. A request whose work may have begun is
+    /// sent to its own server once more before it goes to another one, and a server that answers
+    /// its readiness probe is waited for, so that no judge call is paid twice as far as a client
+    /// can know. All servers get the same token.
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(url)
     }
@@ -63,6 +73,13 @@ impl ClientBuilder {
                 observer: None,
             },
         }
+    }
+
+    /// Adds the server at `url`, a replica of the others: see [`Client::builder`].
+    pub fn replica(mut self, url: impl AsRef<str>) -> Self {
+        self.url.push(',');
+        self.url.push_str(url.as_ref());
+        self
     }
 
     /// The bearer token. Default: none, for a server without tokens.
@@ -146,7 +163,7 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Config`] that names the setting.
     pub fn build(self) -> Result<Client, Error> {
-        let base = base_url(&self.url)?;
+        let (first, others) = parse_urls(&self.url).map_err(|detail| config("url", detail))?;
         if self.chunk == 0 {
             return Err(config("chunk", "is 0; give a positive number of rollouts, such as 256"));
         }
@@ -177,7 +194,8 @@ impl ClientBuilder {
             })?;
         Ok(Client {
             http,
-            base,
+            servers: Servers::new(first, others),
+            probe: Probe::default(),
             profile: self.profile,
             expect: expect.map(Expectation::new),
             timeout: self.timeout,
@@ -197,17 +215,6 @@ impl fmt::Debug for ClientBuilder {
             .field("concurrency", &self.concurrency)
             .field("profile", &self.profile)
             .finish_non_exhaustive()
-    }
-}
-
-fn base_url(text: &str) -> Result<Url, Error> {
-    let example = "give one such as \"http://127.0.0.1:8787\"";
-    let url = Url::parse(text)
-        .map_err(|error| config("url", format!("is not a URL ({error}); {example}")))?;
-    if matches!(url.scheme(), "http" | "https") && url.has_host() {
-        Ok(url)
-    } else {
-        Err(config("url", format!("has scheme `{}`, not http or https; {example}", url.scheme())))
     }
 }
 
@@ -232,6 +239,8 @@ mod tests {
         let refused = |builder: ClientBuilder| builder.build().unwrap_err().to_string();
         assert!(refused(Client::builder("127.0.0.1:8787")).starts_with("`url`"));
         assert!(refused(Client::builder("localhost:8787")).contains("http://127.0.0.1:8787"));
+        assert!(refused(Client::builder("http://h").replica("h:2")).contains("comma in a host"));
+        assert!(refused(Client::builder("http://h").replica("http://h/")).contains("twice"));
         assert!(refused(Client::builder("http://h").chunk(0)).starts_with("`chunk`"));
         assert!(refused(Client::builder("http://h").concurrency(0)).starts_with("`concurrency`"));
         let digest = refused(Client::builder("http://h").expect_digest("sha256:1"));

@@ -50,6 +50,7 @@
 //! | `queue_claim.rs` | claims, so that several scorers share a queue |
 //! | `version.rs` | compares the versions of client and server |
 //! | `call.rs` | one HTTP exchange |
+//! | `servers/` | replicas: the order by group, health, retries on another server |
 //! | `retry.rs` | retries with backoff within a deadline |
 //! | `error.rs` | the error type |
 
@@ -66,6 +67,7 @@ mod request_queue;
 mod restart_tests;
 mod retry;
 mod scored_batch;
+mod servers;
 mod stream;
 mod stream_lines;
 mod version;

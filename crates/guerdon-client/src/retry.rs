@@ -51,6 +51,8 @@ impl fmt::Debug for RetryPolicy {
 pub(crate) struct AttemptError {
     pub(crate) error: Error,
     pub(crate) again: RetryAdvice,
+    /// The server may have begun the work, so that it may be paid for and cached there.
+    pub(crate) has_begun: bool,
 }
 
 /// Advice for the next attempt after a failure. The delay is the one that the server named.
@@ -91,7 +93,32 @@ pub(crate) struct Failures {
     faults: u32,
 }
 
+impl Failures {
+    /// The number of tries that failed.
+    pub(crate) const fn tries(self) -> u32 {
+        self.tries
+    }
+}
+
 impl RetryPolicy {
+    /// Counts a failure. Returns false if its kind or the number of retries allows no further
+    /// attempt.
+    pub(crate) fn count(&self, failures: &mut Failures, again: RetryAdvice) -> bool {
+        failures.tries = failures.tries.saturating_add(1);
+        let (used, most) = match again {
+            RetryAdvice::Never => return false,
+            RetryAdvice::Away(_) => (failures.tries, self.retries),
+            RetryAdvice::Fault(_) => {
+                failures.faults = failures.faults.saturating_add(1);
+                match self.retries {
+                    Some(retries) => (failures.tries, Some(retries)),
+                    None => (failures.faults, Some(FAULT_RETRIES)),
+                }
+            }
+        };
+        most.is_none_or(|most| used <= most)
+    }
+
     /// Counts a failure. Returns the wait before the next attempt; `None` if there is no next one,
     /// by its kind, the number of retries or the deadline.
     pub(crate) fn next_wait(
@@ -100,34 +127,39 @@ impl RetryPolicy {
         again: RetryAdvice,
         deadline: &Deadline,
     ) -> Option<Duration> {
-        failures.tries = failures.tries.saturating_add(1);
-        let (named, used, most) = match again {
-            RetryAdvice::Never => return None,
-            RetryAdvice::Away(named) => (named, failures.tries, self.retries),
-            RetryAdvice::Fault(named) => {
-                failures.faults = failures.faults.saturating_add(1);
-                match self.retries {
-                    Some(retries) => (named, failures.tries, Some(retries)),
-                    None => (named, failures.faults, Some(FAULT_RETRIES)),
-                }
-            }
+        if !self.count(failures, again) {
+            return None;
+        }
+        let named = match again {
+            RetryAdvice::Away(named) | RetryAdvice::Fault(named) => named,
+            RetryAdvice::Never => None,
         };
         let left = deadline.at.saturating_duration_since(Instant::now());
-        self.wait(named, failures.tries - 1, left).filter(|_| most.is_none_or(|most| used <= most))
+        self.wait(named, failures.tries - 1, left)
     }
 
     /// Tells the observer of a retry, and waits for it.
     pub(crate) async fn pause(&self, error: &Error, failures: Failures, wait: Duration) {
+        self.observe(error, failures, wait);
+        sleep(wait).await;
+    }
+
+    /// Tells the observer of a retry.
+    pub(crate) fn observe(&self, error: &Error, failures: Failures, wait: Duration) {
         if let Some(observer) = &self.observer {
             observer(error, failures.tries, wait);
         }
-        sleep(wait).await;
+    }
+
+    /// The shortest wait before an attempt.
+    pub(crate) fn floor(&self) -> Duration {
+        self.backoff.floor.max(SHORTEST)
     }
 
     /// The wait before retry `n` (from 0), with `left` until the deadline; `None` if no retry can
     /// begin before it.
-    fn wait(&self, named: Option<Duration>, n: u32, left: Duration) -> Option<Duration> {
-        let floor = self.backoff.floor.max(SHORTEST);
+    pub(crate) fn wait(&self, named: Option<Duration>, n: u32, left: Duration) -> Option<Duration> {
+        let floor = self.floor();
         let wait = match named {
             Some(_) => self.backoff.pause(named, n).max(floor),
             // At most half of the time left, so that attempts go on until shortly before the
@@ -190,6 +222,7 @@ mod tests {
         AttemptError {
             error: Error::Status { url: "u".into(), tries: 1, status: 503, body: String::new() },
             again,
+            has_begun: false,
         }
     }
 

@@ -14,10 +14,9 @@ use guerdon_types::{
 };
 use tokio::time::Instant;
 
-use crate::call::Call;
-use crate::chunk::{RolloutIndices, chunks, repoint};
+use crate::chunk::{RolloutIndices, repoint, units};
 use crate::client::{SCORE, repointed};
-use crate::retry::{Deadline, Failures, RetryAdvice, run};
+use crate::retry::{Deadline, Failures, RetryAdvice};
 use crate::scored_batch::refuse;
 use crate::stream_lines::{LineError, LineReader};
 use crate::{Client, Error};
@@ -64,7 +63,8 @@ impl Client {
     ///
     /// A stream is not split into chunks, so it has one set of versions, and the server's limit on
     /// rollouts applies. A stream that a restart of the server cuts goes on with the missing
-    /// results, see [`ScoreStream`].
+    /// results, see [`ScoreStream`]. With several URLs, the whole stream goes to the server of its
+    /// first rollout, and goes on at another one if that has the same configuration.
     ///
     /// # Errors
     /// As [`Client::score`] until the reply begins. Later errors are items that end the stream.
@@ -75,23 +75,27 @@ impl Client {
         Ok(ScoreStream::new(batch))
     }
 
-    /// Asks for a streamed reply with the rollouts of `chunk`, made by the configuration `expect`.
-    /// Returns when the reply begins.
+    /// Asks the servers of `order` for a streamed reply with the rollouts of `chunk`, made by the
+    /// configuration `expect`. Returns when the reply begins.
     async fn lines(
         &self,
         request: &ScoreRequest,
-        chunk: &[usize],
+        (order, chunk): (&[usize], &[usize]),
         expect: Option<ConfigDigest>,
         deadline: &Deadline,
     ) -> Result<LineReader, Error> {
         let expect = expect.map(Expectation::new);
         let body = self.body(request, chunk, expect)?;
-        let call = Call::post(&self.base, &SCORE, body).lines();
+        let call = self.post(&SCORE, body).lines();
         // Released when the reply begins, so that a loop that scores while it reads a stream cannot
         // deadlock.
         let _slot = self.slot(&call, deadline).await?;
-        let reply = run(&self.policy, deadline, &call.shown, || call.success(&self.http)).await;
-        let response = reply.map_err(|error| repointed(error, chunk))?;
+        let http = &self.http;
+        let reply = self.run(order, &call, deadline, |call| async move {
+            let response = call.success(http).await?;
+            Ok((response, call))
+        });
+        let (response, call) = reply.await.map_err(|error| repointed(error, chunk))?;
         Ok(LineReader::new(call, response, chunk.len()))
     }
 }
@@ -102,6 +106,8 @@ pub(crate) struct StreamedBatch {
     request: ScoreRequest,
     deadline: Deadline,
     lines: LineReader,
+    /// The order of the servers, also for the replies after the first.
+    order: Vec<usize>,
     /// The rollouts of the current reply: indices into the request.
     asked: RolloutIndices,
     /// For each rollout of the request: its result was returned.
@@ -123,7 +129,8 @@ impl StreamedBatch {
         deadline: Deadline,
     ) -> Result<Self, Error> {
         let asked: RolloutIndices = (0..request.rollouts.len()).collect();
-        let lines = client.lines(&request, &asked, None, &deadline).await?;
+        let order = client.order(&request, &asked);
+        let lines = client.lines(&request, (&order, &asked), None, &deadline).await?;
         Ok(Self {
             received: vec![false; asked.len()],
             digest: lines.digest(),
@@ -134,6 +141,7 @@ impl StreamedBatch {
             request,
             deadline,
             lines,
+            order,
             asked,
         })
     }
@@ -141,7 +149,7 @@ impl StreamedBatch {
     /// The next line, and the batch without it. No batch after the summary.
     async fn next(mut self) -> Result<(StreamLine, Option<Self>), Error> {
         loop {
-            match self.lines.next(&self.deadline).await {
+            match self.next_line().await {
                 Ok(StreamLine::Result(result)) => {
                     if let Some(result) = self.placed(*result) {
                         return Ok((StreamLine::Result(Box::new(result)), Some(self)));
@@ -152,6 +160,25 @@ impl StreamedBatch {
                 }
                 Err(LineError::Final(error)) => return Err(error),
                 Err(LineError::Cut { why, again }) => self.resume(why, again).await?,
+            }
+        }
+    }
+
+    /// The next line of the current reply. With several servers, a server that no longer answers
+    /// ends its reply.
+    async fn next_line(&mut self) -> Result<StreamLine, LineError> {
+        let Client { servers, http, policy, probe, .. } = &self.client;
+        let server = self.lines.server();
+        let base = match servers.base(server) {
+            Some(base) if !servers.is_single() => base,
+            _ => return self.lines.next(&self.deadline).await,
+        };
+        tokio::select! {
+            biased;
+            line = self.lines.next(&self.deadline) => line,
+            error = probe.silence(http, base) => {
+                servers.note_failure(server, None, &policy.backoff);
+                Err(LineError::Cut { why: error.to_string(), again: RetryAdvice::Away(None) })
             }
         }
     }
@@ -209,7 +236,8 @@ impl StreamedBatch {
         let shared_ids =
             self.shared_ids.get_or_insert_with(|| shared_id_errors(ids).into_iter().collect());
         self.asked = missing(&self.request, &self.received, shared_ids);
-        let lines = self.client.lines(&self.request, &self.asked, Some(digest), &self.deadline);
+        let places = (self.order.as_slice(), self.asked.as_slice());
+        let lines = self.client.lines(&self.request, places, Some(digest), &self.deadline);
         match lines.await {
             Ok(lines) => {
                 self.lines = lines;
@@ -243,7 +271,7 @@ fn missing(
     received: &[bool],
     shared_ids: &HashMap<usize, Invalid>,
 ) -> RolloutIndices {
-    let units = chunks(request, 1);
+    let units = units(request);
     let is_missing =
         |unit: &RolloutIndices| unit.iter().any(|place| received.get(*place) == Some(&false));
     let is_shared = |unit: &RolloutIndices| unit.iter().any(|place| shared_ids.contains_key(place));

@@ -44,6 +44,11 @@ impl LineReader {
         &self.call.shown
     }
 
+    /// The place of the server in the client's list.
+    pub(crate) const fn server(&self) -> usize {
+        self.call.server
+    }
+
     /// The configuration that serves the reply, if the server names it.
     pub(crate) fn digest(&self) -> Option<ConfigDigest> {
         self.response.headers().get(DIGEST)?.to_str().ok()?.parse().ok()

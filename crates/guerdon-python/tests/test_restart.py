@@ -4,13 +4,14 @@ hook."""
 import asyncio
 import itertools
 import json
+import socket
 
 import pytest
 import standins
 from scripted import DIGEST, FAST, Scripted, coming_back
 
 import guerdon
-from guerdon import errors
+from guerdon import errors, hook
 
 ASKED = [{"role": "user", "content": "480?"}]
 ROLLOUTS = [{"messages": [*ASKED, {"role": "assistant", "content": reply}]} for reply in ("420?", "400?")]
@@ -207,3 +208,57 @@ def test_a_limit_out_of_range_is_named(name, value):
     with pytest.raises(errors.ConfigError, match=f"`{name}`") as raised:
         guerdon.Client("http://127.0.0.1:9", **{name: value})
     assert raised.value.field == name
+
+
+def groups_of(servers):
+    """The server that answered each group: its place in `servers`."""
+    return {
+        json.loads(body)["rollouts"][0]["group"]: place
+        for place, server in enumerate(servers)
+        for _, _, body in server.received
+    }
+
+
+@pytest.mark.parametrize("given", [list, tuple, ", ".join])
+@pytest.mark.parametrize("call", [sync_client, async_client, stream, trl, verl, verl_sync])
+def test_a_list_of_urls_leaves_out_a_server_that_is_away(call, given):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dead = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with Scripted() as live:
+        assert call(given([dead, live.url]), timeout=60, backoff=30, backoff_cap=30) == 0.0
+        assert call(given([live.url, dead]), timeout=60, backoff=30, backoff_cap=30) == 0.0
+        assert len(live.received) == 2
+
+
+def test_a_list_of_urls_in_the_environment_is_used_by_hooks(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dead = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with Scripted() as live:
+        monkeypatch.setenv("GUERDON_URL", f"{dead},{live.url}")
+        assert hook.Settings().client().score(ROLLOUTS).rewards == [0.0, 1.0]
+    assert hook.Settings(url=["http://a", "http://b"]).url == "http://a,http://b"
+
+
+def test_samples_of_a_group_meet_on_one_server_in_any_process_and_order():
+    with Scripted() as one, Scripted() as two, Scripted() as three:
+        servers = [one, two, three]
+        names = [f"g{n}" for n in range(24)]
+        seen = []
+        for urls in ([server.url for server in servers], [server.url for server in reversed(servers)]):
+            client = guerdon.Client(urls)
+            for name in names * 2:
+                client.score([{**ROLLOUTS[0], "group": name}])
+            seen.append(groups_of(servers))
+            assert sum(len(server.received) for server in servers) == 48 * len(seen)
+        assert seen[0] == seen[1]
+        assert set(seen[0].values()) == {0, 1, 2}
+
+
+def test_a_client_with_several_urls_shows_no_secret():
+    client = guerdon.Client(["http://me:s3cret@a:1/?key=s3cret", "http://b:2"])
+    assert "http://a:1/,http://b:2" in repr(client)
+    assert "s3cret" not in repr(client)
+    with pytest.raises(errors.ConfigError, match="twice"):
+        guerdon.Client("http://a,http://a")
+    with pytest.raises(errors.ConfigError, match="url"):
+        guerdon.Client([])

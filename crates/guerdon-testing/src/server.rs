@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -40,6 +41,13 @@ pub enum ServerReply {
     Score {
         /// The generation of the reply's versions.
         generation: u64,
+        /// The reward model of the reply's versions.
+        rm: &'static str,
+    },
+    /// Scores the request as [`ServerReply::Score`] does, after this time.
+    Late {
+        /// The time before the reply.
+        after: Duration,
         /// The reward model of the reply's versions.
         rm: &'static str,
     },
@@ -238,6 +246,10 @@ async fn answer(State(shared): State<ServerState>, request: Request<Body>) -> Re
             (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
         }
         ServerReply::Score { generation, rm } => score(&body, generation, rm, streams),
+        ServerReply::Late { after, rm } => {
+            tokio::time::sleep(after).await;
+            score(&body, 1, rm, streams)
+        }
         ServerReply::CutStream { lines, rm } => {
             let request = serde_json::from_slice(&body).unwrap();
             let mut chunks = stream_lines(score_response(&request, 1, rm));

@@ -163,7 +163,7 @@ pub(crate) struct ScoreArgs {
     /// Print a table instead of JSON lines
     #[arg(long)]
     pub(crate) table: bool,
-    /// The server's URL
+    /// The server's URL, or the URLs of several replicas, separated by commas
     #[arg(long, env = "GUERDON_URL", default_value = "http://127.0.0.1:8787")]
     pub(crate) url: String,
     /// A file with the server's bearer token; default: the variable GUERDON_TOKEN

@@ -7,6 +7,7 @@ batch. Both can be shared by threads, sent to another process, and used after a 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, cast
@@ -29,7 +30,7 @@ class _BaseClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         profile: str | None = None,
         key: str | None = None,
@@ -44,7 +45,11 @@ class _BaseClient:
     ) -> None:
         """Sets up a client; nothing is sent yet.
 
-        - `url`: the server, such as `http://127.0.0.1:8787`
+        - `url`: the server, such as `http://127.0.0.1:8787`; or several replicas, as a list or separated by
+          commas. Then a request goes to the server that its group has by rendezvous hashing (without a group, its
+          id), so that the samples of a group meet on one server. If that server is away or busy, the request goes
+          to the next one, with the same idempotency key; if its work may have begun, it is sent to its own server
+          once more first, so that no judge call is paid twice as far as a client can know
         - `profile`: the profile of requests that name none; by default the server's
         - `key`: a bearer token; not needed if the server has no tokens
         - `timeout`: seconds for a whole call: its requests, retries and the waits in between
@@ -72,19 +77,27 @@ class _BaseClient:
             "chunk": chunk,
             "concurrency": concurrency,
         }
-        self._url = url
+        self._url = url if isinstance(url, str) else ",".join(url)
         self._settings = {"profile": profile, "key": key, "expect_digest": expect_digest, **limits}
-        self._native = _guerdon.Client(url, profile, key, limits, expect_digest)
+        self._native = _guerdon.Client(self._url, profile, key, limits, expect_digest)
 
     def __repr__(self) -> str:
         # Without user, password, query and key: any of them may be a secret.
-        parts = urlsplit(self._url)
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        shown = ",".join(_shown(url) for url in _COMMA.split(self._url))
         given = [f"{name}={self._settings[name]!r}" for name in ("profile", "timeout", "retries")]
         return f"{type(self).__name__}({', '.join([repr(shown), *given])})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._url, self._settings)
+
+
+_COMMA = re.compile(r"\s*,\s*(?=https?://)", re.IGNORECASE)
+"""The comma between two URLs."""
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _rebuild(kind: type[_BaseClient], url: str, settings: dict[str, Any]) -> _BaseClient:

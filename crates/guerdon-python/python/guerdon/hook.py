@@ -38,7 +38,8 @@ def _environment(name: str, otherwise: Any = None, *, secret: bool = False) -> A
 class Settings:
     """The settings of a hook."""
 
-    url: str = _environment("URL", "http://127.0.0.1:8787", secret=True)
+    url: str | Sequence[str] = _environment("URL", "http://127.0.0.1:8787", secret=True)
+    """The server; or several replicas, as a list or separated by commas: see `guerdon.Client`."""
     profile: str | None = _environment("PROFILE")
     profile_from: str | None = _environment("PROFILE_FROM")
     """The fact of a rollout that names its profile, such as a column of the data set. It is then no fact. A rollout
@@ -75,6 +76,8 @@ class Settings:
         return cls(**{**(defaults or {}), **settings})
 
     def __post_init__(self) -> None:
+        if not isinstance(self.url, str):
+            self._set("url", ",".join(self.url))
         for name in ("timeout", "backoff", "backoff_cap", "backoff_floor"):
             self._set(name, _number(name, getattr(self, name)))
         if self.retries is not None:
@@ -100,11 +103,11 @@ class Settings:
 
     def client(self) -> Client:
         """Returns the client for these settings, shared by all hooks of the process with equal settings."""
-        return _client(self.url, self._limits())
+        return _client(str(self.url), self._limits())
 
     def async_client(self) -> AsyncClient:
         """Returns the async client for these settings."""
-        return _async_client(self.url, self._limits())
+        return _async_client(str(self.url), self._limits())
 
     def rollout(self, prompt: Any, completion: Any, facts: Mapping[str, Any] | None = None) -> Rollout:
         """Builds a rollout from a prompt and the policy's reply, each a text or messages."""
