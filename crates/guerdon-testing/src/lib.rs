@@ -24,7 +24,7 @@
 //! | File | Contents |
 //! |---|---|
 //! | `judge.rs` | [`StandInJudge`], an OpenAI-compatible endpoint, and [`JudgeReply`], a line of its script |
-//! | `listed.rs` | [`listed_replies`], the replies of a group in a question, and [`listed_verdict`], an answer |
+//! | `listed.rs` | [`listed_replies`], the replies of a group in a question, and [`listed_verdict`] and [`paired_verdict`], answers |
 //! | `server.rs` | [`StandInServer`], a guerdon server, and [`ServerReply`], a line of its script |
 //! | `otlp.rs` | [`StandInCollector`], an OpenTelemetry collector, and [`ReceivedSpan`] |
 //! | `postgres.rs` | [`PostgresServer`], a database, and [`TableLock`] |
@@ -49,7 +49,7 @@ mod wait;
 
 pub use batch::{numbered_batch, score_response, stream_lines};
 pub use judge::{JudgeReply, StandInJudge};
-pub use listed::{listed_replies, listed_verdict};
+pub use listed::{listed_replies, listed_verdict, paired_verdict};
 pub use otlp::{ReceivedSpan, StandInCollector};
 #[cfg(unix)]
 pub use postgres::{PostgresServer, TableLock};

@@ -19,6 +19,26 @@ pub fn listed_replies(request: &Value) -> Vec<(String, String)> {
     replies
 }
 
+/// The content of an answer to a pairwise question about `criteria`: `judge` has a criterion and the
+/// texts of the replies at the first and the second place, and returns the place of the better one;
+/// `None` for a tie.
+#[must_use]
+pub fn paired_verdict(
+    request: &Value,
+    criteria: &[&str],
+    judge: impl Fn(&str, [&str; 2]) -> Option<usize>,
+) -> String {
+    let replies = listed_replies(request);
+    let text = |place: usize| replies.get(place).map(|(_, text)| text.as_str()).unwrap_or_default();
+    let choice = |criterion: &&str| {
+        let better = judge(criterion, [text(0), text(1)]);
+        let name = better.and_then(|place| replies.get(place)).map(|(name, _)| name.as_str());
+        ((*criterion).to_owned(), json!(name.unwrap_or("tie")))
+    };
+    let choices = criteria.iter().map(choice).collect::<serde_json::Map<String, Value>>();
+    json!({ "preferred": choices }).to_string()
+}
+
 /// The content of an answer to a listwise question: `judge` has the place and the text of a reply,
 /// and returns its criteria with their levels.
 #[must_use]

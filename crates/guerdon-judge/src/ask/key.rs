@@ -119,6 +119,7 @@ pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionK
         scoring: _,
         reasoning: _,
         listwise: _,
+        pairwise: _,
         empty_points: _,
         samples: _,
         orders: _,

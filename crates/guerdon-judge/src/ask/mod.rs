@@ -8,6 +8,7 @@ pub(crate) mod expected;
 pub(crate) mod key;
 pub(crate) mod listing;
 pub(crate) mod nonce;
+pub(crate) mod pairing;
 pub(crate) mod question;
 pub(crate) mod reasoning;
 pub(crate) mod render;

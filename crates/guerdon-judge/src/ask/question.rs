@@ -8,6 +8,7 @@ use guerdon_types::AbstainWhy;
 use crate::ask::answer::Failure;
 use crate::ask::case::Case;
 use crate::ask::listing::{Listing, ListingSchema};
+use crate::ask::pairing::PairSchema;
 use crate::ask::render::{ChatMessage, RenderError, RenderInput};
 use crate::ask::reply::CriterionFinding;
 use crate::ask::schema::Schema;
@@ -117,12 +118,19 @@ impl RenderedQuestion {
         let reasons = self.rubric.reasoning == Reasoning::Before;
         match &self.listing {
             None => AnswerSchema::Reply(Schema { criteria, sealed, reasons }),
+            Some(listing) if self.rubric.pairwise.is_some() => {
+                AnswerSchema::Pair(PairSchema { listing, criteria, reasons })
+            }
             Some(listing) => AnswerSchema::Replies(ListingSchema { listing, criteria, reasons }),
         }
     }
 
     /// The reason why the level of `finding` does not count; `None` if it counts.
     pub(crate) fn struck(&self, finding: &CriterionFinding) -> Option<&'static str> {
+        if self.rubric.pairwise.is_some() {
+            // A choice between replies has no level.
+            return None;
+        }
         let criterion = self.rubric.criteria.iter().find(|criterion| criterion.id == finding.id)?;
         let block = finding.reply.zip(self.listing.as_ref());
         let block = block.and_then(|(reply, listing)| listing.block_of(reply));
@@ -161,6 +169,8 @@ pub(crate) enum AnswerSchema<'a> {
     Reply(Schema<'a>),
     /// About several replies.
     Replies(ListingSchema<'a>),
+    /// About two replies.
+    Pair(PairSchema<'a>),
 }
 
 impl AnswerSchema<'_> {
@@ -169,6 +179,7 @@ impl AnswerSchema<'_> {
         match self {
             Self::Reply(schema) => schema.form(),
             Self::Replies(schema) => schema.form(),
+            Self::Pair(schema) => schema.form(),
         }
     }
 
@@ -177,6 +188,7 @@ impl AnswerSchema<'_> {
         match self {
             Self::Reply(schema) => schema.closing(tag),
             Self::Replies(schema) => schema.closing(),
+            Self::Pair(schema) => schema.closing(),
         }
     }
 }
@@ -186,6 +198,7 @@ impl serde::Serialize for AnswerSchema<'_> {
         match self {
             Self::Reply(schema) => schema.serialize(serializer),
             Self::Replies(schema) => schema.serialize(serializer),
+            Self::Pair(schema) => schema.serialize(serializer),
         }
     }
 }

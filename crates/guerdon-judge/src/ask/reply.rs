@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::ask::scan::{Scan, without_trailing_commas};
 use crate::ask::unique_json::{UniqueJson, whole_value};
-use crate::rubric::Criterion;
+use crate::rubric::{Criterion, CriterionLevel};
 
 /// The judge's finding about one criterion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,43 @@ pub(crate) struct CriterionFinding {
     /// together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reply: Option<u32>,
+}
+
+impl CriterionFinding {
+    /// The finding that a reply gets `share` of the points between the worst level and the best one.
+    /// Its level is the one whose points are the nearest.
+    pub(crate) fn of_share(criterion: &Criterion, share: f64) -> Self {
+        let name = |level: Option<&CriterionLevel>| level.map(|level| level.name.clone());
+        let (worst, best) = (name(criterion.worst()), name(criterion.best()));
+        let weight = |level: &CriterionLevel| {
+            let is = |name: &Option<String>| name.as_ref() == Some(&level.name);
+            let part = |is: bool, part: f64| if is { part } else { 0.0 };
+            part(is(&worst), 1.0 - share) + part(is(&best), share)
+        };
+        let weights: Vec<f64> = criterion.levels.iter().map(weight).collect();
+        let weighted = weights.iter().zip(&criterion.levels);
+        let points: f64 = weighted.map(|(weight, level)| weight * level.points.get()).sum();
+        let distance = |level: &CriterionLevel| (level.points.get() - points).abs();
+        let nearest = criterion.levels.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        Self {
+            id: criterion.id.clone(),
+            level: name(nearest).unwrap_or_default(),
+            evidence: None,
+            weights: Some(weights),
+            reply: None,
+        }
+    }
+
+    /// The preference of a [comparison](crate::ask::pairing) for its first reply: 1, 0, or between
+    /// them for ties and probabilities.
+    pub(crate) fn preference(&self) -> f64 {
+        match (self.weights.as_deref(), self.reply) {
+            (Some([first, _, tie]), _) => first + tie / 2.0,
+            (_, Some(0)) => 1.0,
+            (_, Some(_)) => 0.0,
+            (_, None) => 0.5,
+        }
+    }
 }
 
 /// The reason why a text is not an answer.

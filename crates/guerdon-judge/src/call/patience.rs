@@ -2,11 +2,14 @@
 //! sent yet: the queue and the waits before retries. A request that was sent is paid for and runs
 //! to its end.
 
+use std::sync::Arc;
+
 use guerdon_queue::Flow;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::answer::PatienceEnd;
+use crate::store::budget::HeldMoney;
 
 /// Patience of the first caller.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub(crate) struct Patience {
     pub(crate) gone: CancellationToken,
     /// The flow of the question in the queue.
     pub(crate) flow: Flow,
+    /// Money that was reserved for this question and others together.
+    pub(crate) held: Option<Arc<HeldMoney>>,
 }
 
 impl Patience {

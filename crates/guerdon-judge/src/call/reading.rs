@@ -5,6 +5,7 @@ use guerdon_types::AbstainWhy;
 use crate::ask::answer::Failure;
 use crate::ask::expected;
 use crate::ask::listing::ListingContract;
+use crate::ask::pairing::PairContract;
 use crate::ask::question::RenderedQuestion;
 use crate::ask::reply::{self, AnswerContract, AnswerError, ParsedAnswer};
 use crate::call::judge_client::JudgeClient;
@@ -44,9 +45,13 @@ impl JudgeClient {
         let text = if in_reasoning { &reply.reasoning } else { &reply.text };
         let criteria = question.criteria();
         if let Some(listing) = &question.listing {
-            let contract = ListingContract { listing, criteria: &criteria };
             let malformed = |detail| Failure::new(AbstainWhy::Malformed, detail);
-            return contract.read(text).map_err(malformed);
+            let read = if question.rubric.pairwise.is_some() {
+                PairContract { listing, criteria: &criteria }.read(text)
+            } else {
+                ListingContract { listing, criteria: &criteria }.read(text)
+            };
+            return read.map_err(malformed);
         }
         let seal = features.sealed.then_some(question.tag.as_str());
         reply::read(text, AnswerContract { criteria: &criteria, seal }).map_err(|unreadable| {

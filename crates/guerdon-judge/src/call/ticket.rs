@@ -49,7 +49,14 @@ impl JudgeClient {
         if permit.is_probe() {
             return Ok(TicketAnswer::Probe(permit));
         }
-        match patience.wait(self.budget.reserve_when_free(most)).await {
+        let reserved = async {
+            let held = patience.held.as_ref();
+            match held.and_then(|held| self.budget.reserve_from(held, most)) {
+                Some(reservation) => Ok(reservation),
+                None => self.budget.reserve_when_free(most).await,
+            }
+        };
+        match patience.wait(reserved).await {
             Ok(Ok(mut reservation)) => {
                 let waited = queued.elapsed();
                 reservation.write().await;

@@ -123,15 +123,17 @@ impl PromptSize {
     }
 }
 
-/// A quarter of a token for each ASCII byte, four fifths for any other character.
+/// The size of a text in tokens before it is corrected by the endpoint's counts: a quarter of a token
+/// for each ASCII byte, four fifths for any other character.
 #[expect(clippy::cast_precision_loss, reason = "texts are short of 2^53 characters")]
+pub(crate) fn text_tokens(text: &str) -> f64 {
+    let ascii = text.bytes().filter(u8::is_ascii).count();
+    let others = text.chars().count() - ascii;
+    ascii as f64 / 4.0 + others as f64 * 0.8
+}
+
 fn by_characters(messages: &[ChatMessage]) -> f64 {
-    let tokens = |text: &str| {
-        let ascii = text.bytes().filter(u8::is_ascii).count();
-        let others = text.chars().count() - ascii;
-        ascii as f64 / 4.0 + others as f64 * 0.8
-    };
-    messages.iter().map(|message| tokens(&message.content) + 4.0).sum()
+    messages.iter().map(|message| text_tokens(&message.content) + 4.0).sum()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! the answers and the limits.
 
 mod settings;
+mod whole;
 
 use std::fmt;
 use std::path::Path;
@@ -26,7 +27,7 @@ use crate::call::token_estimate::TokenEstimator;
 use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig};
 use crate::error::Error;
 use crate::store::audit::AuditLog;
-use crate::store::budget::SpendingBudget;
+use crate::store::budget::{HeldMoney, SpendingBudget};
 use crate::store::cache::cassette::Cassette;
 use crate::store::cache::{AnswerCache, Store};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
@@ -60,6 +61,14 @@ pub struct JudgeStatus {
 pub(crate) struct Asker {
     pub(crate) deadline: Option<Instant>,
     pub(crate) flow: Flow,
+    /// Money that was reserved for all questions of the caller together.
+    pub(crate) held: Option<Arc<HeldMoney>>,
+}
+
+impl Asker {
+    pub(crate) const fn new(deadline: Option<Instant>, flow: Flow) -> Self {
+        Self { deadline, flow, held: None }
+    }
 }
 
 impl Endpoint {
@@ -229,7 +238,8 @@ impl Endpoint {
             return asked;
         }
         // Boxed: a fallback may have a fallback.
-        let mut second = Box::pin(fallback.ask(question, asker)).await;
+        let asker = Asker::new(asker.deadline, asker.flow.clone());
+        let mut second = Box::pin(fallback.ask(question, &asker)).await;
         second.usage.add(&asked.usage);
         second
     }
@@ -254,7 +264,8 @@ impl Endpoint {
             }
             let gone = CancellationToken::new();
             let _hung_up_if_dropped = gone.clone().drop_guard();
-            let patience = Patience { deadline, gone, flow: asker.flow.clone() };
+            let (flow, held) = (asker.flow.clone(), asker.held.clone());
+            let patience = Patience { deadline, gone, flow, held };
             let (caller, rendered) = (Arc::clone(&self.caller), Arc::clone(&rendered));
             let call = async move {
                 let mut spent = Usage::default();

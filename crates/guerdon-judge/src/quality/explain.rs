@@ -75,13 +75,13 @@ impl JudgeSource {
     pub async fn explain(&self, rollout: &Rollout, turn: usize) -> Option<Explanation> {
         let dialogue = RenderedDialogue::new(rollout.messages.get(..=turn)?);
         let case = Case::new(&dialogue, rollout, turn, self.nonce())?;
-        let asker = Asker { deadline: None, flow: self.flow().clone() };
+        let asker = Asker::new(None, self.flow().clone());
         if case.is_silent() || self.prompts().is_empty() {
             let signal = self.turn(Ask::new(rollout, &[turn], None), &dialogue, turn).await;
             return Some(Explanation { signal, ballots: Vec::new() });
         }
-        // A listwise prompt has nothing to say about one reply.
-        let rubrics = self.prompts().rubrics().iter().filter(|one| one.listwise.is_none());
+        // A prompt that compares has nothing to say about one reply.
+        let rubrics = self.prompts().rubrics().iter().filter(|one| !one.compares());
         let asked = rubrics.map(async |rubric| {
             let questions = self.questions(rubric, &case, 0);
             let outcomes = self.asked(&questions, &asker).await;

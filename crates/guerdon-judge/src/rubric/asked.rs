@@ -35,8 +35,10 @@ pub(super) fn digest(
     hash.add(&json(&shown.examples));
     hash.add(&[u8::from(scoring == Scoring::Expected), u8::from(reasoning == Reasoning::Before)]);
     // Absolute prompts keep the hashes that they had before there were others.
-    if mode == Mode::Listwise {
-        hash.add(b"listwise");
+    match mode {
+        Mode::Absolute => {}
+        Mode::Listwise => hash.add(b"listwise"),
+        Mode::Pairwise => hash.add(b"pairwise"),
     }
     hash.finish()
 }

@@ -86,6 +86,17 @@ impl Criterion {
             .min_by(|a, b| a.points.get().total_cmp(&b.points.get()).then(b.fires.cmp(&a.fires)))
     }
 
+    /// The level with the most points.
+    pub(crate) fn best(&self) -> Option<&CriterionLevel> {
+        self.levels.iter().max_by(|a, b| a.points.get().total_cmp(&b.points.get()))
+    }
+
+    /// The points of the best level less those of the worst one.
+    pub(crate) fn range(&self) -> f64 {
+        let points = |level: Option<&CriterionLevel>| level.map_or(0.0, |one| one.points.get());
+        points(self.best()) - points(self.worst())
+    }
+
     pub(crate) fn level(&self, name: &str) -> Option<&CriterionLevel> {
         self.levels.iter().find(|level| level.name == name)
     }
@@ -133,6 +144,8 @@ pub(crate) enum Mode {
     Absolute,
     /// One call sees all replies of a group.
     Listwise,
+    /// One call sees two replies of a group.
+    Pairwise,
 }
 
 /// Settings of a rubric that judges the replies of a group together.
@@ -145,6 +158,40 @@ pub(crate) struct Listwise {
     /// Least number of replies at which an incomplete group is judged; `None`: only complete groups
     /// are.
     pub(crate) min_size: Option<usize>,
+}
+
+/// Settings of a rubric that compares the replies of a group two by two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pairwise {
+    pub(crate) rounds: Rounds,
+    pub(crate) estimate: Estimate,
+    /// Largest number of questions about a group.
+    pub(crate) max_calls: usize,
+    /// Least number of replies at which an incomplete group is judged; `None`: only complete groups
+    /// are.
+    pub(crate) min_size: Option<usize>,
+}
+
+/// The pairs that are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Rounds {
+    /// Every pair.
+    #[default]
+    RoundRobin,
+    /// Rounds in which each reply meets one of about the same strength that it has not met.
+    Swiss(u32),
+}
+
+/// The way from comparisons to points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Estimate {
+    /// The mean probability to be preferred to another reply, by a Bradley-Terry model.
+    #[default]
+    BradleyTerry,
+    /// The share of the comparisons in which a reply was preferred.
+    MeanWins,
 }
 
 /// Least number of replies in one call: two anchors, and at least one more.
@@ -169,6 +216,8 @@ pub(crate) struct Rubric {
     pub(crate) reasoning: Reasoning,
     /// Set if the replies of a group are judged together.
     pub(crate) listwise: Option<Listwise>,
+    /// Set if the replies of a group are compared two by two.
+    pub(crate) pairwise: Option<Pairwise>,
     /// Points of an empty reply, in place of those of the criteria that it fails.
     pub(crate) empty_points: Option<Finite>,
     /// Number of samples from each judge.
@@ -230,6 +279,17 @@ fn escaped(value: &Value) -> Value {
 }
 
 impl Rubric {
+    /// True if the rubric compares the replies of a group.
+    pub(crate) const fn compares(&self) -> bool {
+        self.listwise.is_some() || self.pairwise.is_some()
+    }
+
+    /// Least number of replies at which an incomplete group is compared.
+    pub(crate) fn min_size(&self) -> Option<usize> {
+        let pairwise = self.pairwise.and_then(|pairwise| pairwise.min_size);
+        pairwise.or_else(|| self.listwise.and_then(|listwise| listwise.min_size))
+    }
+
     /// True if `probe` is labelled with a fault that costs points.
     pub(crate) fn is_faulty(&self, probe: &RubricProbe) -> bool {
         let level = |(id, level): (&String, &String)| {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::rubric::asked::{self, AnswerForm};
 use crate::rubric::lint::{self, AskedNumbers, AuthoredBody, PartPlaces};
-use crate::rubric::parse::FrontCheck;
+use crate::rubric::parse::{FrontCheck, GroupMode};
 use crate::rubric::template::ShownParts;
 use crate::rubric::{
     ContextSelection, Rubric, RubricExample, Scoring, codes, order, parse, template, version,
@@ -148,7 +148,7 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
     parse::check_version(&mut check, &front, &hash);
     let criteria = parse::check_criteria(&mut check, &front);
     parse::check_examples(&mut check, &front, &criteria);
-    let listwise = parse::check_mode(&mut check, &front);
+    let GroupMode { listwise, pairwise } = parse::check_mode(&mut check, &front, &criteria);
     let places = PartPlaces {
         user: sections.user.clone(),
         criteria: parse::criterion_places(&check, &front),
@@ -210,6 +210,7 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
         scoring,
         reasoning,
         listwise,
+        pairwise,
         empty_points: front.empty_points.map(toml::Spanned::into_inner),
         samples,
         orders,

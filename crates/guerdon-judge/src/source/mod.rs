@@ -151,7 +151,7 @@ impl JudgeSource {
             ));
         }
         let flow = Flow { client: ask.client, ..self.flow.clone() };
-        let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
+        let asker = Asker::new(ask.deadline.map(Instant::from_std), flow);
         let is_asked =
             |rubric: &&Arc<Rubric>| ask.prompts.is_none_or(|prompts| prompts.contains(&rubric.id));
         let rubrics = self.prompts.rubrics();
@@ -159,7 +159,7 @@ impl JudgeSource {
             vec![RubricOutcome::without_call(verdict::joint_silence_verdict(rubrics))]
         } else {
             self.asked_turns.fetch_add(1, Ordering::Relaxed);
-            let asked = rubrics.iter().filter(|rubric| rubric.listwise.is_none());
+            let asked = rubrics.iter().filter(|rubric| !rubric.compares());
             let asked = asked.filter(is_asked);
             join_all(asked.map(|rubric| self.judged(rubric, &case, &asker, 0))).await
         };
@@ -183,7 +183,7 @@ impl JudgeSource {
         let Some(case) = Case::new(&dialogue, rollout, last, &self.nonce) else {
             return Err(abstention(AbstainWhy::Internal, "a probe has a turn"));
         };
-        let asker = Asker { deadline: None, flow: Flow::new("probe", 1) };
+        let asker = Asker::new(None, Flow::new("probe", 1));
         let round = round.saturating_mul(rubric.samples).saturating_add(1 << 16);
         self.judged(rubric, &case, &asker, round).await.verdict
     }
@@ -198,7 +198,7 @@ impl JudgeSource {
         reversed: bool,
     ) -> Option<Vec<CriterionFinding>> {
         let judge = self.judges.first()?;
-        let asker = Asker { deadline: None, flow: Flow::new("calibrate", 1) };
+        let asker = Asker::new(None, Flow::new("calibrate", 1));
         let mut order: Vec<usize> = (0..rubric.criteria.len()).collect();
         if reversed {
             order.reverse();
@@ -401,7 +401,7 @@ impl RewardSource for JudgeSource {
     }
 
     fn group(&self) -> Option<&dyn GroupSource> {
-        let judges_groups = self.prompts.rubrics().iter().any(|one| one.listwise.is_some());
+        let judges_groups = self.prompts.rubrics().iter().any(|one| one.compares());
         judges_groups.then_some(self as &dyn GroupSource)
     }
 

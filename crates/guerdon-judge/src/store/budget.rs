@@ -195,6 +195,64 @@ impl Drop for Reservation<'_> {
     }
 }
 
+/// Money reserved for several attempts together. The part that no attempt took is released when it
+/// is dropped.
+#[derive(Debug)]
+pub(crate) struct BudgetHold<'a> {
+    budget: &'a SpendingBudget,
+    held: Arc<HeldMoney>,
+}
+
+/// The money of a [`BudgetHold`] that is left for attempts.
+#[derive(Debug, Default)]
+pub(crate) struct HeldMoney(Mutex<f64>);
+
+impl SpendingBudget {
+    /// Reserves `max_cost` for several attempts. If only outstanding reservations block it, waits for
+    /// them to settle. The error names the cap that is exceeded.
+    pub(crate) async fn hold(&self, max_cost: f64) -> Result<BudgetHold<'_>, String> {
+        let mut reservation = self.reserve_when_free(max_cost).await?;
+        let amount = std::mem::take(&mut reservation.amount);
+        Ok(BudgetHold { budget: self, held: Arc::new(HeldMoney(Mutex::new(amount))) })
+    }
+
+    /// Takes the money of one attempt out of `held`. If less is left, all of it is released, so that
+    /// the attempt can wait for it like any other.
+    pub(crate) fn reserve_from(&self, held: &HeldMoney, max_cost: f64) -> Option<Reservation<'_>> {
+        let left = {
+            let mut left = held.0.lock();
+            if *left >= max_cost {
+                *left -= max_cost;
+                let day = self.ledger().today;
+                return Some(Reservation { budget: self, amount: max_cost, day, written: 0.0 });
+            }
+            std::mem::take(&mut *left)
+        };
+        self.release(left);
+        None
+    }
+
+    fn release(&self, amount: f64) {
+        let mut ledger = self.ledger();
+        ledger.reserved = (ledger.reserved - amount).max(0.0);
+        drop(ledger);
+        self.freed.notify_waiters();
+    }
+}
+
+impl BudgetHold<'_> {
+    pub(crate) fn held(&self) -> Arc<HeldMoney> {
+        Arc::clone(&self.held)
+    }
+}
+
+impl Drop for BudgetHold<'_> {
+    fn drop(&mut self) {
+        let left = std::mem::take(&mut *self.held.0.lock());
+        self.budget.release(left);
+    }
+}
+
 const DAY: u64 = 86_400;
 
 /// Year, month and day from the number of days since 1970 (Howard Hinnant, "chrono-compatible
@@ -252,6 +310,24 @@ mod tests {
         budget.reserve_when_free(5.0).await.unwrap().settle(4.5).await;
         let refused = budget.reserve_when_free(1.0).await.unwrap_err();
         assert!(refused.contains("9.5000 spent, 0.0000 reserved"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn held_money_is_taken_by_its_own_attempts_and_the_rest_is_released() {
+        let budget = SpendingBudget::open(&capped(Some(10), None), "m", None).unwrap();
+        assert!(budget.hold(11.0).await.unwrap_err().contains("11.0000 needed"));
+        let hold = budget.hold(8.0).await.unwrap();
+        assert!(budget.reserve(3.0).is_err(), "it belongs to the hold");
+        let held = hold.held();
+        let first = budget.reserve_from(&held, 4.0).unwrap();
+        first.settle(1.0).await;
+        assert!((budget.left()[0].1 - 5.0).abs() < 1e-12, "1 is spent, 4 are held");
+        // More than is left: all of it is free again, and the attempt waits like any other.
+        assert!(budget.reserve_from(&held, 6.0).is_none());
+        assert!((budget.left()[0].1 - 9.0).abs() < 1e-12);
+        drop(hold);
+        drop(budget.hold(9.0).await.unwrap());
+        assert!((budget.left()[0].1 - 9.0).abs() < 1e-12, "nothing is held any more");
     }
 
     #[tokio::test]

@@ -47,7 +47,7 @@ fn just_reply(request: &Value) -> JudgeReply {
     JudgeReply::content(listed_verdict(request, |_, text| just(text)))
 }
 
-fn source(config: EndpointConfig, prompts: &[String]) -> Arc<JudgeSource> {
+pub(crate) fn source(config: EndpointConfig, prompts: &[String]) -> Arc<JudgeSource> {
     let text = |text: &String| {
         let id = text.split("id = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
         SourceText { name: format!("{id}.md"), text: text.clone() }
@@ -63,14 +63,17 @@ async fn listwise(judge: &StandInJudge, settings: &str) -> Arc<JudgeSource> {
     source(EndpointConfig::new(judge.url(), "m"), &[rubric(settings)])
 }
 
-fn rollout(reply: &str) -> Rollout {
+pub(crate) fn rollout(reply: &str) -> Rollout {
     let messages =
         vec![Message::new(Role::User, "480 is our best."), Message::new(Role::Assistant, reply)];
     Rollout { group: Some("g".into()), messages, ..Rollout::default() }
 }
 
 /// The results of a group with their cost.
-async fn scored(source: &Arc<JudgeSource>, rollouts: &[Rollout]) -> (Vec<RolloutResult>, Usage) {
+pub(crate) async fn scored(
+    source: &Arc<JudgeSource>,
+    rollouts: &[Rollout],
+) -> (Vec<RolloutResult>, Usage) {
     let fusion = FusionConfig { method: FusionMethod::WeightedSum, ..FusionConfig::default() };
     let source: Arc<dyn RewardSource> = Arc::clone(source) as _;
     let scorer = Scorer::new(vec![source], fusion);
@@ -90,14 +93,14 @@ async fn scored(source: &Arc<JudgeSource>, rollouts: &[Rollout]) -> (Vec<Rollout
 }
 
 /// The rewards in points: the weighted sum has a hundredth of a point.
-fn rewards(results: &[RolloutResult]) -> Vec<Option<f64>> {
+pub(crate) fn rewards(results: &[RolloutResult]) -> Vec<Option<f64>> {
     let points = |result: &RolloutResult| Some((result.reward?.get() * 1e8).round() / 1e6);
     results.iter().map(points).collect()
 }
 
 /// Every rollout abstains for this reason.
 #[track_caller]
-fn all_abstain(results: &[RolloutResult], why: AbstainWhy, word: &str) {
+pub(crate) fn all_abstain(results: &[RolloutResult], why: AbstainWhy, word: &str) {
     for result in results {
         let turn = result.turns.last().unwrap();
         assert_eq!((result.reward, &turn.judge), (None, &None), "{result:?}");

@@ -19,6 +19,7 @@ mod features;
 mod hedges;
 mod house;
 mod listwise;
+mod pairwise;
 mod paused;
 mod quota_windows;
 mod quotas;

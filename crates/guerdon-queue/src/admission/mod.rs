@@ -118,6 +118,15 @@ impl Admission {
         self.changed.notify_one();
     }
 
+    /// A lower bound of the time until the quotas have allowed `requests` more requests of `tokens`
+    /// tokens each. Zero if no address is usable.
+    #[must_use]
+    pub fn batch_wait(&self, requests: u64, tokens: u64) -> Duration {
+        let ahead = requests.saturating_sub(1);
+        let ahead = (ahead, tokens.saturating_mul(ahead));
+        self.state.lock().quota_wait(tokens, ahead, Instant::now())
+    }
+
     /// The load: the number of requests in flight and waiting, divided by the limit of requests in
     /// flight.
     #[must_use]

@@ -173,7 +173,7 @@ impl<R> AdmissionState<R> {
 
     /// Time until the first usable address is out of its pause and has quota for a request behind
     /// its share of those ahead.
-    fn quota_wait(&mut self, tokens: u64, ahead: (u64, u64), now: Instant) -> Duration {
+    pub(super) fn quota_wait(&mut self, tokens: u64, ahead: (u64, u64), now: Instant) -> Duration {
         let usable = self.lanes.iter().filter(|lane| lane.is_usable()).count().max(1) as u64;
         let (ahead, tokens_ahead) = (ahead.0 / usable, ahead.1 / usable);
         let usable = self.lanes.iter_mut().filter(|lane| lane.is_usable());

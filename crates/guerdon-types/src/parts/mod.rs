@@ -169,9 +169,12 @@ pub struct GroupJudgement {
     /// The number of questions to the judge for the whole group, cached ones included.
     pub questions: usize,
     /// The mean difference in points between the last place and the first place of a list, measured
-    /// on the same replies at several places. Only with several shuffles.
+    /// on the same replies at several places. Only with several shuffles, and of pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position_bias: Option<Finite>,
+    /// The standard error of the points that prompts gave which compare replies two by two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncertainty: Option<Finite>,
 }
 
 /// The judge's verdict on one criterion of a prompt.

@@ -126,7 +126,8 @@ pub struct SourcePart {
     /// The places and quotes behind `value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
-    /// The uncertainty of `value`, in its unit: the disagreement of an ensemble.
+    /// The uncertainty of `value`, in its unit: the disagreement of an ensemble, or the standard
+    /// error of comparisons two by two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncertainty: Option<Finite>,
     /// Set if the source forbids a reward above the floor.
@@ -209,6 +210,7 @@ impl SourcePart {
             self.add(&name, criterion.points);
             self.evidence.extend(Evidence::named(name, &[], criterion.evidence.as_ref()));
         }
+        self.uncertainty = part.group.as_ref().and_then(|group| group.uncertainty);
         self.detail = serde_json::json!({ "model": part.model, "cached": part.cached });
         self
     }

@@ -202,5 +202,5 @@ pub(super) fn demand() -> Demand {
 
 pub(super) fn patience(seconds: Option<u64>) -> Patience {
     let deadline = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    Patience { deadline, gone: CancellationToken::new(), flow: Flow::new("", 1) }
+    Patience { deadline, gone: CancellationToken::new(), flow: Flow::new("", 1), held: None }
 }

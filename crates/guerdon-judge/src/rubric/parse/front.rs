@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::rubric::version::KappaStamp;
 use crate::rubric::{
-    CriterionKind, Grouping, Mode, Reasoning, RubricExample, RubricProbe, Scoring,
+    CriterionKind, Estimate, Grouping, Mode, Reasoning, Rounds, RubricExample, RubricProbe, Scoring,
 };
 
 /// The front matter as written.
@@ -32,7 +32,7 @@ pub(crate) struct FrontMatter {
     /// Place of the judge's reasons. Default: `"none"`.
     pub(crate) reasoning: Option<Spanned<Reasoning>>,
     /// Form of the question: `"absolute"` shows the judge one reply, `"listwise"` all replies of a
-    /// group. Default: `"absolute"`.
+    /// group, `"pairwise"` two of them, in both orders. Default: `"absolute"`.
     #[serde(default)]
     pub(crate) mode: Mode,
     /// Listwise: number of calls that show the replies in another order, 1 to 10; their points are
@@ -41,9 +41,18 @@ pub(crate) struct FrontMatter {
     /// Listwise: largest number of replies in one call, 4 to 64. A larger group is split, and two of
     /// its replies are in every call. Default: 16.
     pub(crate) per_call: Option<Spanned<u32>>,
-    /// Listwise: least number of replies at which a group is judged although samples of it are
-    /// missing; at least 2. Default: only complete groups are judged.
+    /// Listwise and pairwise: least number of replies at which a group is judged although samples of
+    /// it are missing; at least 2. Default: only complete groups are judged.
     pub(crate) min_size: Option<Spanned<u32>>,
+    /// Pairwise: `"round_robin"` compares every pair, `{ swiss = N }` plays N rounds in which each
+    /// reply meets another of about the same strength, 1 to 32. Default: `"round_robin"`.
+    pub(crate) rounds: Option<Spanned<Rounds>>,
+    /// Pairwise: `"bradley_terry"` or `"mean_wins"`, the estimate that becomes points. Default:
+    /// `"bradley_terry"`.
+    pub(crate) estimate: Option<Spanned<Estimate>>,
+    /// Pairwise: largest number of calls about a group, 2 to 65536. A group that needs more is not
+    /// judged. Default: 1024.
+    pub(crate) max_calls: Option<Spanned<u32>>,
     /// Points of an empty reply; negative. Default: the worst levels of the criteria that it fails.
     pub(crate) empty_points: Option<Spanned<Finite>>,
     /// Number of samples from each judge. The median of their verdicts counts. Default: 1.

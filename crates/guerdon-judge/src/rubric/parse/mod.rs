@@ -16,7 +16,7 @@ use crate::rubric::version::{KappaStamp, without_mark};
 pub(crate) use criteria::{check_criteria, criterion_places, point_places};
 pub(crate) use examples::check_examples;
 pub(crate) use front::{FrontCheck, FrontMatter};
-pub(crate) use mode::check_mode;
+pub(crate) use mode::{GroupMode, check_mode};
 
 /// Upper bound of `samples`. More samples cost more than they are worth.
 const MAX_SAMPLES: u32 = 25;

@@ -197,7 +197,7 @@ impl<'a> BallotCounts<'a> {
 }
 
 /// The abstention of a group about which a question has no answer.
-fn unanswered(rubric: &Rubric, failure: &Failure) -> Abstention {
+pub(super) fn unanswered(rubric: &Rubric, failure: &Failure) -> Abstention {
     let detail = format!(
         "prompt `{}`: {}; the replies of a group are judged together, so all of them abstain",
         rubric.id, failure.detail

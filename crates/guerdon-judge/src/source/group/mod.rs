@@ -1,4 +1,4 @@
-//! Listwise prompts: the replies of a group are judged together, on the last asked turn of each
+//! Listwise and pairwise prompts: the replies of a group are judged together, on the last asked turn of each
 //! rollout.
 //!
 //! A group is judged as a whole or not at all. If it is not whole, or a question about it has no
@@ -6,6 +6,7 @@
 //! equal replies are shown once.
 
 mod ballots;
+mod pairs;
 mod shared;
 mod split;
 mod verdicts;
@@ -59,12 +60,12 @@ impl JudgeSource {
             self.asked_turns.fetch_add(turns, Ordering::Relaxed);
         }
         let rubrics = self.prompts.rubrics();
-        let asked = rubrics.iter().filter_map(|rubric| Some((rubric, rubric.listwise?)));
-        let asked = asked.map(|(rubric, listwise)| {
+        let asked = rubrics.iter().filter(|rubric| rubric.compares());
+        let asked = asked.map(|rubric| {
             let shared = &shared;
             async move {
-                let judged = match judgeable(&ask, listwise, shared) {
-                    Ok(shared) => self.judged_together(rubric, listwise, shared, &ask).await,
+                let judged = match judgeable(&ask, rubric, shared) {
+                    Ok(shared) => self.judged_as_configured(rubric, shared, &ask).await,
                     Err(detail) => Err(detail),
                 };
                 judged.unwrap_or_else(|detail| {
@@ -77,8 +78,24 @@ impl JudgeSource {
         self.signals(&ask, &judged, shared.ok().as_ref())
     }
 
-    /// Asks `rubric` about the replies of a whole group.
-    async fn judged_together(
+    /// Asks `rubric` about the replies of a whole group, in its mode.
+    async fn judged_as_configured(
+        &self,
+        rubric: &Arc<Rubric>,
+        shared: &SharedPrompt,
+        ask: &GroupAsk<'_>,
+    ) -> Result<GroupVerdicts, String> {
+        let judged = match (rubric.listwise, rubric.pairwise) {
+            (_, Some(pairwise)) => Box::pin(self.compared((rubric, pairwise), shared, ask)).await?,
+            (Some(listwise), None) => self.listed(rubric, listwise, shared, ask).await?,
+            (None, None) => return Err("it does not compare replies".to_owned()),
+        };
+        self.position.observe(judged.sums);
+        Ok(judged)
+    }
+
+    /// Asks `rubric` about lists of the replies of a whole group.
+    async fn listed(
         &self,
         rubric: &Arc<Rubric>,
         listwise: Listwise,
@@ -108,11 +125,9 @@ impl JudgeSource {
         let group = RubricGroup { rubric, listwise, calls: &calls, cases: &cases };
         let questions = self.group_questions(&group);
         let flow = Flow { client: ask.client, ..self.flow.clone() };
-        let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
+        let asker = Asker::new(ask.deadline.map(Instant::from_std), flow);
         let outcomes = self.asked(&questions, &asker).await;
-        let judged = self.group_verdicts(&group, shared, &questions, outcomes);
-        self.position.observe(judged.sums);
-        Ok(judged)
+        Ok(self.group_verdicts(&group, shared, &questions, outcomes))
     }
 
     /// The signals of each member, from the verdicts of all rubrics.
@@ -127,16 +142,18 @@ impl JudgeSource {
             replies: shared.map_or(0, |shared| shared.replies.len()),
             questions: judged.iter().map(|one| one.questions).sum(),
             position_bias: None,
+            uncertainty: None,
         };
         let mut sums = PositionSums::default();
         for one in judged {
-            if one.rubric.listwise.is_some_and(|listwise| listwise.shuffles > 1) {
+            let shuffles = one.rubric.listwise.map_or(2, |listwise| listwise.shuffles);
+            if shuffles > 1 {
                 sums.add(one.sums);
             }
         }
         evidence.position_bias = sums.bias().and_then(|bias| Finite::new(bias).ok());
         let members = ask.members.iter().enumerate();
-        let signals = members.map(|(number, member)| {
+        let signals = members.map(move |(number, member)| {
             let reply = shared.and_then(|shared| shared.reply_of.get(number).copied().flatten());
             let mut outcomes = Vec::with_capacity(judged.len());
             for one in judged {
@@ -148,6 +165,7 @@ impl JudgeSource {
                 let silence = verdict::joint_silence_verdict(rubrics);
                 outcomes.push(RubricOutcome::without_call(silence));
             }
+            evidence.uncertainty = uncertainty(judged, reply);
             self.member_signals(member, outcomes, &evidence)
         });
         signals.collect()
@@ -163,12 +181,12 @@ impl JudgeSource {
     ) -> Vec<Signal> {
         let Some((last, earlier)) = member.turns.split_last() else { return Vec::new() };
         let mut signals: Vec<Signal> = member.signals.to_vec();
-        let rubrics = || self.prompts.rubrics().iter().filter(|rubric| rubric.listwise.is_some());
+        let rubrics = || self.prompts.rubrics().iter().filter(|rubric| rubric.compares());
         for place in 0..earlier.len() {
             let unjudged = rubrics().map(|rubric| {
                 let detail = format!(
-                    "prompt `{}`: a listwise prompt judges the last asked turn of a rollout; score \
-                     that turn only",
+                    "prompt `{}`: a prompt that compares replies judges the last asked turn of a \
+                     rollout; score that turn only",
                     rubric.id
                 );
                 incomplete(detail).about(&rubric.id)
@@ -216,17 +234,18 @@ async fn shared(members: &[GroupMember<'_>]) -> Result<SharedPrompt, String> {
 /// The parts of a group that is whole, or the reason why it is not judged.
 fn judgeable<'a>(
     ask: &GroupAsk<'_>,
-    Listwise { min_size, .. }: Listwise,
+    rubric: &Rubric,
     shared: &'a Result<SharedPrompt, String>,
 ) -> Result<&'a SharedPrompt, String> {
     let (present, expected) = (ask.members.len(), ask.expected);
+    let min_size = rubric.min_size();
     let least = min_size.unwrap_or(2);
     if let (Some(_), Err(conflict)) = (ask.conflict, shared) {
         return Err(format!("the group cannot be compared: {conflict}"));
     }
     if expected < 2 {
         return Err(
-            "a listwise prompt compares the samples of a group, and this group has one; send all \
+            "the prompt compares the samples of a group, and this group has one; send all \
              samples of a prompt with the same `group`"
                 .to_owned(),
         );
@@ -242,6 +261,14 @@ fn judgeable<'a>(
         return Err(format!("the group has {present} samples, and `min_size` is {least}"));
     }
     shared.as_ref().map_err(|conflict| format!("the group cannot be compared: {conflict}"))
+}
+
+/// The standard error of the points of a reply, of all prompts that compared replies two by two;
+/// `None` if there is none.
+fn uncertainty(judged: &[GroupVerdicts], reply: Option<usize>) -> Option<Finite> {
+    let errors = judged.iter().filter_map(|one| one.errors.get(reply?));
+    let variance = errors.map(|error| error * error).reduce(|all, one| all + one)?;
+    Finite::new(variance.sqrt()).ok()
 }
 
 /// The facts that a rubric shows, which all members share.

@@ -19,6 +19,9 @@ pub(super) struct GroupVerdicts {
     pub(super) model: Option<String>,
     pub(super) questions: usize,
     pub(super) sums: PositionSums,
+    /// The standard error of the points of each reply; empty unless replies were compared two by
+    /// two.
+    pub(super) errors: Vec<f64>,
 }
 
 impl GroupVerdicts {
@@ -34,6 +37,7 @@ impl GroupVerdicts {
             model: None,
             questions: 0,
             sums: PositionSums::default(),
+            errors: Vec::new(),
         }
     }
 
