@@ -70,12 +70,15 @@ pub(crate) fn check_mode(
     GroupMode { listwise: Some(listwise), pairwise: None }
 }
 
+/// The name of a setting, its place in the front matter, and the modes that have it.
+type WrittenSetting<'a> = (&'a str, Option<Range<usize>>, &'a [Mode]);
+
 /// Reports settings that belong to another mode.
 fn refuse_settings_of_other_modes(check: &mut FrontCheck<'_>, front: &FrontMatter) {
     let place = |number: &Option<Spanned<u32>>| number.as_ref().map(Spanned::span);
     let rounds = front.rounds.as_ref().map(Spanned::span);
     let estimate = front.estimate.as_ref().map(Spanned::span);
-    let settings: [(&str, Option<Range<usize>>, &[Mode]); 6] = [
+    let settings: [WrittenSetting<'_>; 6] = [
         ("shuffles", place(&front.shuffles), &[Mode::Listwise]),
         ("per_call", place(&front.per_call), &[Mode::Listwise]),
         ("min_size", place(&front.min_size), &[Mode::Listwise, Mode::Pairwise]),

@@ -101,7 +101,7 @@ impl<'a> Tournament<'a> {
             let paying = hold.as_ref().map(|hold| self.asker.paid_from(hold));
             let asker = paying.as_ref().unwrap_or(self.asker);
             self.fetched(&questions, unknown, asker, &mut outcomes).await;
-            played.take_round(self.rubric, &cases, outcomes);
+            played.take_round(self.rubric, &cases, &outcomes);
         }
         played
     }
@@ -225,7 +225,7 @@ impl PlayedTournament {
         &mut self,
         rubric: &Rubric,
         cases: &[PairCase<'_>],
-        outcomes: Vec<Option<Outcome>>,
+        outcomes: &[Option<Outcome>],
     ) {
         for outcome in outcomes.iter().flatten() {
             self.usage.add(&outcome.usage);
