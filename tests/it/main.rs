@@ -22,6 +22,7 @@ mod odd_files;
 mod reload;
 mod reload_folder;
 mod reload_writes;
+mod rollout_rubrics;
 mod rules_check;
 mod scoring;
 mod security;

@@ -7,7 +7,8 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use guerdon_types::{
     AbstainAction, AbstainPolicy, AbstainWhy, Abstention, CriterionVerdict, Finite, FusionMethod,
-    JudgePart, OnAbstain, Part, Problem, Rollout, RolloutId, Signal, SourceKind, Usage,
+    JudgePart, OnAbstain, Part, Problem, ROLLOUT_RUBRIC, Rollout, RolloutId, Signal, SourceKind,
+    Usage,
 };
 
 use crate::source_signals::signals;
@@ -219,6 +220,7 @@ fn replace(signal: &mut Signal, answer: Signal, prompts: Option<&BTreeSet<String
                     first.criteria.retain(|one| !is_replaced(Some(&one.prompt)));
                     first.criteria.extend(second.criteria);
                     first.cached &= second.cached;
+                    first.asked.extend(second.asked);
                     Some(counted(Part::Judge(first)))
                 }
                 (first, second) => second.or(first),
@@ -259,7 +261,13 @@ pub(crate) fn take_out<'a>(
     part.criteria.retain(|criterion| criterion.prompt != prompt);
     let abstained = &signal.abstained;
     let is_answered = |name: &str| {
+        // Most rollouts are asked all prompts, and have no rubric of their own.
+        let is_asked = match part.asked.is_empty() {
+            true => name != ROLLOUT_RUBRIC,
+            false => part.asked.contains_key(name),
+        };
         name != prompt
+            && is_asked
             && (part.criteria.iter().any(|criterion| criterion.prompt == name)
                 || !abstained.iter().any(|one| one.prompt.as_deref() == Some(name)))
     };

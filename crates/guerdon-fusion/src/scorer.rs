@@ -152,6 +152,12 @@ impl Scorer {
         Self { compared: Some(Arc::new(other)), ..self }
     }
 
+    /// True if a source asks the rubrics that come with rollouts.
+    #[must_use]
+    pub fn takes_rubrics(&self) -> bool {
+        self.sources.iter().any(|source| source.takes_rubrics())
+    }
+
     /// The expected wait until every source accepts work of this scorer's client again; `None` if
     /// all do now.
     #[must_use]

@@ -173,6 +173,12 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// True if the source asks the rubric that comes with a rollout ([`Rollout::rubric`]). A rollout
+    /// with a rubric is refused by a server whose profile has no such source.
+    fn takes_rubrics(&self) -> bool {
+        false
+    }
+
     /// Takes note of the signals that the scorer computed for an ensemble, for example to count its
     /// abstentions. Other sources see their own signals.
     fn combined(&self, signals: &[Signal]) {

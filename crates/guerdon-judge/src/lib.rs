@@ -84,6 +84,7 @@ pub use quality::probes::{ProbeKind, ProbeOutcome};
 pub use quality::rescore::{RescoreReport, RescoredCriterion, RescoredLevel, Rescorer};
 pub use rubric::CriterionKind;
 pub use rubric::prompts::{PromptSummary, Prompts};
+pub use rubric::request::{RequestRubrics, RubricMode};
 pub use source::JudgeSource;
 pub use store::cache::{PromptStats, Purge, Store, StoreStats};
 pub use store::event::{CallEvent, CallOutcome, JudgeReply};

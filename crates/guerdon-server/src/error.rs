@@ -78,6 +78,16 @@ pub enum LoadError {
     /// The judge prompts, with a compiler's report.
     #[error("the judge prompts are broken\n{0}")]
     Prompts(guerdon_judge::Report),
+    /// The file with rubrics of rollouts, with a report.
+    #[error(
+        "the rubrics of `{path}` are broken\n  {report}\n  help: each line is {{\"id\": \"...\", \"rubric\": [...]}}"
+    )]
+    Rubrics {
+        /// The file.
+        path: PathBuf,
+        /// The broken lines.
+        report: String,
+    },
     /// A reward model.
     #[error("model `{model}`: {error}")]
     Model {

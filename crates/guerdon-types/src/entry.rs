@@ -163,10 +163,12 @@ fn not_an_object(found: &str) -> Invalid {
 }
 
 impl From<Rollout> for RolloutEntry {
-    /// Checks that the rollout has a turn to score, and its place among the samples of its group.
+    /// Checks that the rollout has a turn to score, its place among the samples of its group, and its
+    /// rubric.
     fn from(rollout: Rollout) -> Self {
         let (id, group, attempt) = (rollout.id.clone(), rollout.group.clone(), rollout.attempt);
         let checked = rollout.turns_to_score().and_then(|_| rollout.check_sample());
+        let checked = checked.and_then(|()| rollout.check_rubric());
         Self { id, group, attempt, rollout: checked.map(|()| rollout) }
     }
 }

@@ -209,6 +209,7 @@ mod tests {
             cached: false,
             model: "m".into(),
             group: None,
+            asked: BTreeMap::new(),
         };
         let mut turn = TurnResult {
             index,

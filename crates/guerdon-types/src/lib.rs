@@ -19,7 +19,7 @@
 //! | `ids.rs` | names: rollout, group, source, profile, request |
 //! | `finite.rs` | a number that is never NaN or infinite |
 //! | `word.rs` | enum words in replies; later servers may add words |
-//! | `rollout/` | messages, roles, tool calls, the turns to score |
+//! | `rollout/` | messages, roles, tool calls, the turns to score, and a rubric of the rollout's own |
 //! | `content.rs` | the content of a message: a text, or parts and blocks |
 //! | `context.rs` | facts for rules and judge |
 //! | `request.rs` | the body of `POST /v1/score`, as clients send it and as the server parses it |
@@ -85,6 +85,10 @@ pub use response::{
     IncomparableGroup, MissingSource, OtherGenerationTurn, RolloutResult, ScoreResponse,
     StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
 };
-pub use rollout::{ExtraFields, Message, NamedTurns, Role, Rollout, ScoreTurns, ToolCall};
+pub use rollout::{
+    CheckedCriterion, CheckedForm, CheckedRubric, ExtraFields, Message, NamedTurns, ROLLOUT_RUBRIC,
+    RUBRIC_CLIP, Role, Rollout, RolloutRubric, RubricCriterion, RubricKind, RubricLevel,
+    ScoreTurns, ToolCall,
+};
 pub use surrogates::without_lone_surrogates;
 pub use word::{Vocabulary, Word};

@@ -65,6 +65,12 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("reload.watch", "false", Nothing),
     ("reload.debounce", "'7ms'", Nothing),
     ("reload.share", "1.0", Untried),
+    ("rubrics.from_requests", "false", Shapes),
+    ("rubrics.path", "'rubrics.jsonl'", Shapes),
+    ("rubrics.points", "50", Shapes),
+    // Beyond these a rollout has an error.
+    ("rubrics.max_criteria", "7", Nothing),
+    ("rubrics.max_bytes", "7000", Nothing),
     ("models.e5.path", "'tiny-copy'", Nothing),
     // Devices differ in the last bits of a score.
     ("models.e5.device", "'cuda'", Untried),
@@ -127,6 +133,7 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("profiles.hotel.judging.panel", "['second']", Shapes),
     ("profiles.hotel.judging.pooling", "'majority'", Shapes),
     ("profiles.hotel.judging.weight", "7", Nothing),
+    ("profiles.hotel.judging.rubric_mode", "'instead'", Shapes),
     ("profiles.hotel.judging.probe_every", "'1h'", Nothing),
     ("profiles.hotel.judging.alarm_below", "0.1", Nothing),
     ("profiles.hotel.judging.canaries", "0.0", Nothing),
@@ -158,6 +165,8 @@ const WHOLE: [&str; 5] = ["fallback", "extra_body", "cassette", "audit", "source
 
 const CONFIG: &str = "
 default_profile = 'hotel'
+[rubrics]
+from_requests = true
 [models.e5]
 path = 'tiny'
 [models.short]
@@ -181,6 +190,8 @@ calibration = { kind = 'standardised', mean = 0.4, std = 0.8 }
 rules = ['packs']
 fusion = { method = 'weighted_sum' }
 ";
+
+const RUBRICS: &str = "{\"id\": \"g\", \"rubric\": [{\"text\": \"It is kind.\"}]}\n";
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -208,6 +219,7 @@ fn folder() -> TempDir {
     let root = folder.path();
     put(root, "guerdon.toml", CONFIG);
     put(root, "key", "a-secret-of-some-length");
+    put(root, "rubrics.jsonl", RUBRICS);
     put(root, "packs/words.yaml", Server::pack());
     put(root, "packs/more.yaml", &more_pack());
     put(root, "more-packs/words.yaml", &Server::pack().replace("points: -50", "points: -51"));
@@ -343,6 +355,9 @@ async fn digest_changes_with_every_text_and_not_with_its_place() {
         root,
         "guerdon.toml",
         "# The same, told otherwise.
+        [rubrics]
+        from_requests = true
+        points = 100.0
         [profiles.hotel.calibration]
         std = 0.80
         mean = 4e-1

@@ -120,7 +120,14 @@ impl RewardSource for Judge {
             .collect();
         let points = criteria.iter().map(|one: &CriterionVerdict| one.points.get()).sum();
         let (points, model) = (Finite::new(points).unwrap(), "m".to_owned());
-        let part = Part::Judge(JudgePart { points, criteria, cached: false, model, group: None });
+        let part = Part::Judge(JudgePart {
+            points,
+            criteria,
+            cached: false,
+            model,
+            group: None,
+            asked: BTreeMap::new(),
+        });
         let mut abstained = abstained.into_iter();
         let signal = if answered {
             Signal::scored(part)

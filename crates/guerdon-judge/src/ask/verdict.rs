@@ -84,59 +84,50 @@ pub(crate) fn weigh(
 ) -> RubricVerdict {
     let mut verdict = RubricVerdict::default();
     let mut gated = false;
-    let mut sums = vec![0.0; ballots.len()];
     for criterion in &rubric.criteria {
-        let mut opinions = Vec::new();
-        let mut reason = None;
-        for (ballot, sum) in ballots.iter().zip(&mut sums) {
-            let Some(found) = finding(ballot, criterion) else { continue };
-            match opinion(criterion, found, turn) {
-                Ok(opinion) => {
-                    *sum += opinion.points;
-                    opinions.push(opinion);
-                }
-                Err(why) => reason = Some(why),
+        let pooled = match pool(criterion, ballots, pooling, turn) {
+            Ok(pooled) => pooled,
+            Err(reason) => {
+                // The caller reports criteria that were never answered.
+                let detail = reason.map(|reason| {
+                    format!(
+                        "prompt `{}`, criterion `{}`: not counted, {reason}",
+                        rubric.id, criterion.id
+                    )
+                });
+                verdict.struck.extend(detail);
+                continue;
             }
-        }
-        if opinions.is_empty() || opinions.len() * 2 < ballots.len() {
-            // The caller reports criteria that were never answered.
-            if let Some(reason) = reason {
-                let detail = format!(
-                    "prompt `{}`, criterion `{}`: not counted, {reason}",
-                    rubric.id, criterion.id
-                );
-                verdict.struck.push(detail);
-            }
-            continue;
-        }
-        let more_than_half = |count: usize| count * 2 > opinions.len();
-        let faults = opinions.iter().filter(|opinion| opinion.level.is_fault()).count();
-        gated |= criterion.kind == CriterionKind::Gate && more_than_half(faults);
-        let veto = criterion.kind == CriterionKind::Veto && more_than_half(faults);
-        let points = pooled(opinions.iter().map(|opinion| opinion.points).collect(), pooling);
-        // A mean of finite points is finite.
-        let Ok(points) = Finite::new(points) else { continue };
-        let Some(spoken) = spokesman(&opinions, points) else { continue };
+        };
+        let PooledOpinion { level, points, is_fault, evidence } = pooled;
+        gated |= criterion.kind == CriterionKind::Gate && is_fault;
+        let veto = criterion.kind == CriterionKind::Veto && is_fault;
         if points == Finite::ZERO && !veto {
             continue;
         }
         verdict.criteria.push(CriterionVerdict {
             prompt: rubric.id.clone(),
             id: criterion.id.clone(),
-            level: spoken.level.name.clone(),
+            level: level.name.clone(),
             points,
-            evidence: spoken.evidence.map(str::to_owned),
+            evidence: evidence.map(str::to_owned),
             veto,
         });
     }
     if gated {
         verdict.criteria.retain(|criterion| criterion.points <= Finite::ZERO);
     }
-    let (least, most) = sums
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), sum| (l.min(*sum), m.max(*sum)));
-    verdict.spread = if sums.is_empty() { 0.0 } else { most - least };
+    verdict.spread = spread(rubric, ballots, turn);
     verdict
+}
+
+/// The points of the kindest ballot less those of the hardest; 0 without ballots.
+pub(crate) fn spread(rubric: &Rubric, ballots: &[Ballot<'_>], turn: &TurnText<'_>) -> f64 {
+    let sums = ballots.iter().map(|ballot| points_of(rubric, ballot, turn));
+    let (least, most) = sums.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), sum| {
+        (least.min(sum), most.max(sum))
+    });
+    if ballots.is_empty() { 0.0 } else { most - least }
 }
 
 /// The reason why the level of `finding` does not count; `None` if it counts.
@@ -155,6 +146,47 @@ pub(crate) fn points_of(rubric: &Rubric, ballot: &[&CriterionFinding], turn: &Tu
         opinion(criterion, found, turn).ok().map(|opinion| opinion.points)
     };
     rubric.criteria.iter().filter_map(points).sum()
+}
+
+/// Several opinions on one criterion as one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PooledOpinion<'a> {
+    /// The level that comes nearest to the points.
+    pub(crate) level: &'a CriterionLevel,
+    pub(crate) points: Finite,
+    /// True if more than half of the opinions are of a fault.
+    pub(crate) is_fault: bool,
+    pub(crate) evidence: Option<&'a str>,
+}
+
+/// Pools what `ballots` say about `criterion`.
+///
+/// # Errors
+/// The criterion is not judged: the reason of a ballot that does not count, or `None` if no ballot
+/// answered it.
+pub(crate) fn pool<'a>(
+    criterion: &'a Criterion,
+    ballots: &[Ballot<'a>],
+    pooling: Pooling,
+    turn: &TurnText<'_>,
+) -> Result<PooledOpinion<'a>, Option<&'static str>> {
+    let mut opinions = Vec::with_capacity(ballots.len());
+    let mut reason = None;
+    for ballot in ballots {
+        let Some(found) = finding(ballot, criterion) else { continue };
+        match opinion(criterion, found, turn) {
+            Ok(opinion) => opinions.push(opinion),
+            Err(why) => reason = Some(why),
+        }
+    }
+    if opinions.is_empty() || opinions.len() * 2 < ballots.len() {
+        return Err(reason);
+    }
+    let faults = opinions.iter().filter(|opinion| opinion.level.is_fault()).count();
+    let points = pooled(opinions.iter().map(|opinion| opinion.points).collect(), pooling);
+    let points = Finite::new(points).map_err(|_| Some("its points are not finite"))?;
+    let Opinion { level, evidence, .. } = spokesman(&opinions, points).ok_or(reason)?;
+    Ok(PooledOpinion { level, points, is_fault: faults * 2 > opinions.len(), evidence })
 }
 
 fn opinion<'a>(

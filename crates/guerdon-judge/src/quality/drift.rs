@@ -124,6 +124,7 @@ mod tests {
             cached: false,
             model,
             group: None,
+            asked: BTreeMap::new(),
         }))
     }
 

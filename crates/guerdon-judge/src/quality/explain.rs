@@ -77,7 +77,9 @@ impl JudgeSource {
         let case = Case::new(&dialogue, rollout, turn, self.nonce())?;
         let asker = Asker::new(None, self.flow().clone());
         if case.is_silent() || self.prompts().is_empty() {
-            let signal = self.turn(Ask::new(rollout, &[turn], None), &dialogue, turn).await;
+            let signal = self
+                .turn(Ask::new(rollout, &[turn], None), &self.own_rubric(rollout), &dialogue, turn)
+                .await;
             return Some(Explanation { signal, ballots: Vec::new() });
         }
         // A prompt that compares has nothing to say about one reply.

@@ -274,6 +274,8 @@ fn mean(sum: f64, count: u64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use guerdon_types::Usage;
 
     use super::*;
@@ -360,6 +362,7 @@ mod tests {
             cached: true,
             model: "m".to_owned(),
             group: None,
+            asked: BTreeMap::new(),
         }
     }
 

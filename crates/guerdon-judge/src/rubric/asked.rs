@@ -43,6 +43,19 @@ pub(super) fn digest(
     hash.finish()
 }
 
+/// The hash of `prompt`, a built-in prompt that shows no kinds and no points, with these criteria.
+pub(super) fn with_criteria(prompt: &Digest, criteria: &[Criterion]) -> Digest {
+    let shown = |criterion: &Criterion| {
+        let levels = criterion.levels.iter().map(|level| (&level.name, &level.anchor));
+        let levels: Vec<(&String, &String)> = levels.collect();
+        serde_json::json!({"id": criterion.id, "about": criterion.about, "levels": levels})
+    };
+    let mut hash = PartsHasher::default();
+    hash.add(prompt);
+    hash.add(&json(&criteria.iter().map(shown).collect::<Vec<_>>()));
+    hash.finish()
+}
+
 /// A criterion as a template sees it; points only if they may be shown.
 fn criterion_shown(criterion: &Criterion, points: bool) -> Value {
     let level = |level: &CriterionLevel| {

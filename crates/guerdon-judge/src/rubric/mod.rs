@@ -11,6 +11,7 @@ pub(crate) mod order;
 pub(crate) mod parse;
 pub(crate) mod prompts;
 pub(crate) mod render_limits;
+pub(crate) mod request;
 pub(crate) mod sample_context;
 pub(crate) mod template;
 pub(crate) mod text;

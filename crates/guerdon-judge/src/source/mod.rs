@@ -3,6 +3,7 @@
 
 mod group;
 pub(crate) mod outcome;
+mod own_rubric;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,7 +13,10 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use guerdon_fusion::{Ask, GroupSource, RewardSource, SourceVersion, WorstVerdict};
 use guerdon_queue::Flow;
-use guerdon_types::{AbstainWhy, Abstention, Finite, Rollout, Signal, SourceId, SourceKind, Usage};
+use guerdon_types::{
+    AbstainWhy, Abstention, Finite, Part, ROLLOUT_RUBRIC, Rollout, Signal, SourceId, SourceKind,
+    Usage,
+};
 use tokio::time::Instant;
 
 use crate::ask::answer::{Failure, Outcome};
@@ -26,8 +30,11 @@ use crate::endpoint::{Asker, Endpoint};
 use crate::quality::drift::{DriftMonitor, DriftReport};
 use crate::quality::position::PositionMonitor;
 use crate::rubric::prompts::Prompts;
+use crate::rubric::request::RequestRubrics;
 use crate::rubric::{Criterion, CriterionKind, Rubric};
 use crate::source::outcome::{RubricOutcome, abstention, joint_signal};
+pub(crate) use crate::source::own_rubric::OwnRubric;
+use crate::source::own_rubric::asked_criteria;
 
 /// A set of prompts asked of one judge, or of a panel of them.
 #[derive(Debug)]
@@ -43,6 +50,8 @@ pub struct JudgeSource {
     position: PositionMonitor,
     /// Turns that judges were asked about, since they were last counted.
     asked_turns: AtomicU64,
+    /// Set if rubrics of rollouts are asked.
+    request_rubrics: Option<RequestRubrics>,
 }
 
 /// A question that is put to a judge, as a part of a ballot.
@@ -66,6 +75,7 @@ impl JudgeSource {
             drift: DriftMonitor::default(),
             position: PositionMonitor::default(),
             asked_turns: AtomicU64::new(0),
+            request_rubrics: None,
         }
     }
 
@@ -98,6 +108,12 @@ impl JudgeSource {
     #[must_use]
     pub fn with_bound(self, bound: Finite) -> Self {
         Self { drift: DriftMonitor::within(bound.get()), ..self }
+    }
+
+    /// Asks the rubrics that come with rollouts, too. Default: they are not asked.
+    #[must_use]
+    pub fn with_request_rubrics(self, rubrics: RequestRubrics) -> Self {
+        Self { request_rubrics: Some(rubrics), ..self }
     }
 
     /// Statistics of the points since the last call.
@@ -137,6 +153,7 @@ impl JudgeSource {
     pub(crate) async fn turn(
         &self,
         ask: Ask<'_>,
+        own: &OwnRubric,
         dialogue: &RenderedDialogue,
         index: usize,
     ) -> Signal {
@@ -144,26 +161,45 @@ impl JudgeSource {
             let detail = format!("turn {index} is not in the dialogue");
             return Signal::abstained(abstention(AbstainWhy::Internal, detail));
         };
-        if self.prompts.is_empty() {
-            return Signal::abstained(abstention(
-                AbstainWhy::Internal,
-                "no judge prompt is configured",
-            ));
+        let rubrics = self.asked_prompts(own);
+        if rubrics.is_empty() && matches!(own, OwnRubric::None) {
+            return Signal::abstained(match self.request_rubrics {
+                Some(_) => abstention(
+                    AbstainWhy::MissingContext,
+                    "the rollout has no `rubric`, and no judge prompt is configured",
+                ),
+                None => abstention(AbstainWhy::Internal, "no judge prompt is configured"),
+            });
         }
         let flow = Flow { client: ask.client, ..self.flow.clone() };
         let asker = Asker::new(ask.deadline.map(Instant::from_std), flow);
-        let is_asked =
-            |rubric: &&Arc<Rubric>| ask.prompts.is_none_or(|prompts| prompts.contains(&rubric.id));
-        let rubrics = self.prompts.rubrics();
+        let is_asked = |id: &str| ask.prompts.is_none_or(|prompts| prompts.contains(id));
+        let own_outcome = async {
+            match own.asked().filter(|_| is_asked(ROLLOUT_RUBRIC)) {
+                Some(own) => Some(self.judged_own(own, &case, &asker).await),
+                None => None,
+            }
+        };
         let judged = if case.is_silent() {
-            vec![RubricOutcome::without_call(verdict::joint_silence_verdict(rubrics))]
+            let prompts = (!rubrics.is_empty()).then(|| verdict::joint_silence_verdict(rubrics));
+            let mut judged: Vec<RubricOutcome> =
+                prompts.into_iter().map(RubricOutcome::without_call).collect();
+            judged.extend(own_outcome.await);
+            judged
         } else {
             self.asked_turns.fetch_add(1, Ordering::Relaxed);
             let asked = rubrics.iter().filter(|rubric| !rubric.compares());
-            let asked = asked.filter(is_asked);
-            join_all(asked.map(|rubric| self.judged(rubric, &case, &asker, 0))).await
+            let asked = asked.filter(|rubric| is_asked(&rubric.id));
+            let prompts = join_all(asked.map(|rubric| self.judged(rubric, &case, &asker, 0)));
+            let (mut judged, own) = futures_util::future::join(prompts, own_outcome).await;
+            judged.extend(own);
+            judged
         };
-        let signal = joint_signal(judged, || self.models());
+        let mut signal = joint_signal(judged, || self.models());
+        if let (Some(Part::Judge(part)), false) = (&mut signal.part, matches!(own, OwnRubric::None))
+        {
+            part.asked = asked_criteria(rubrics, own, is_asked);
+        }
         // A part of the rubrics has other points than all of them.
         if ask.prompts.is_none() {
             self.drift.observe(&case.turn, &signal);
@@ -287,12 +323,24 @@ impl JudgeSource {
         questions
     }
 
-    /// Counts the ballots.
+    /// Counts the ballots about a prompt.
     pub(crate) fn counted<'a>(
         &self,
         rubric: &Rubric,
         case: &Case<'_>,
         asked: impl Iterator<Item = (&'a BallotQuestion<'a>, Outcome)>,
+    ) -> RubricOutcome {
+        self.counted_by(rubric, asked, |ballots| {
+            Ok(verdict::weigh(rubric, ballots, self.pooling, &case.turn))
+        })
+    }
+
+    /// Counts the ballots with the points of `weigh`, which returns the reason if there are none.
+    pub(super) fn counted_by<'a>(
+        &self,
+        rubric: &Rubric,
+        asked: impl Iterator<Item = (&'a BallotQuestion<'a>, Outcome)>,
+        weigh: impl FnOnce(&[Ballot<'_>]) -> Result<RubricVerdict, String>,
     ) -> RubricOutcome {
         let mut usage = Usage::default();
         let mut cached: Option<bool> = None;
@@ -342,7 +390,10 @@ impl JudgeSource {
                 why(failure, &format_args!(", criterion `{}`", criterion.id))
             })
             .collect();
-        let verdict = Ok(verdict::weigh(rubric, &ballots, self.pooling, &case.turn));
+        let verdict = weigh(&ballots).map_err(|detail| {
+            let detail = format!("prompt `{}`: {detail}", rubric.id);
+            abstention(AbstainWhy::Malformed, detail).about(&rubric.id)
+        });
         let model = answers.first().map(|(_, answer)| answer.model.clone());
         let prompt = Some(rubric.id.clone());
         RubricOutcome { prompt, verdict, missing, usage, cached, model }
@@ -376,17 +427,30 @@ impl RewardSource for JudgeSource {
     }
 
     fn version(&self) -> SourceVersion {
-        SourceVersion::Texts(self.prompts.versions())
+        let mut texts = self.prompts.versions();
+        if self.takes_rubrics() {
+            texts.insert(ROLLOUT_RUBRIC.to_owned(), RequestRubrics::version());
+        }
+        SourceVersion::Texts(texts)
+    }
+
+    fn takes_rubrics(&self) -> bool {
+        self.request_rubrics.is_some() && self.group().is_none()
     }
 
     fn identity(&self) -> serde_json::Value {
         let judges: Vec<_> = self.judges.iter().map(|judge| judge.shape()).collect();
-        serde_json::json!({
+        let mut identity = serde_json::json!({
             "layout": LAYOUT,
             "texts": self.prompts.versions(),
             "judges": judges,
             "pooling": self.pooling,
-        })
+        });
+        // A source without them keeps the identity that it had before there were any.
+        if let Some(rubrics) = self.request_rubrics.as_ref().filter(|_| self.takes_rubrics()) {
+            identity["rubrics"] = rubrics.identity();
+        }
+        identity
     }
 
     fn worst(&self, prompt: Option<&str>) -> Option<WorstVerdict> {
@@ -418,7 +482,8 @@ impl RewardSource for JudgeSource {
             let shown = ask.turns.last().map_or(0, |last| last + 1);
             let dialogue =
                 RenderedDialogue::new(ask.rollout.messages.get(..shown).unwrap_or_default());
-            join_all(ask.turns.iter().map(|index| self.turn(ask, &dialogue, *index))).await
+            let own = self.own_rubric(ask.rollout);
+            join_all(ask.turns.iter().map(|index| self.turn(ask, &own, &dialogue, *index))).await
         }
         .boxed()
     }

@@ -1,5 +1,7 @@
 //! The results of all prompts about one turn, as one signal.
 
+use std::collections::BTreeMap;
+
 use guerdon_types::{AbstainWhy, Abstention, Finite, JudgePart, Part, Signal, SourceId, Usage};
 
 use crate::ask::verdict::RubricVerdict;
@@ -64,6 +66,7 @@ pub(crate) fn joint_signal(judged: Vec<RubricOutcome>, models: impl FnOnce() -> 
             cached: cached.unwrap_or(false),
             model: model.unwrap_or_else(models),
             group: None,
+            asked: BTreeMap::new(),
         })),
         Ok(_) => None,
         Err(_) => {

@@ -6,6 +6,7 @@ mod env;
 mod host;
 mod listen;
 mod load;
+mod rubrics;
 mod server;
 mod source;
 
@@ -14,7 +15,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use guerdon_judge::{EndpointConfig, Pooling};
+use guerdon_judge::{EndpointConfig, Pooling, RubricMode};
 use guerdon_ledger::LedgerConfig;
 use guerdon_model::ModelConfig;
 use guerdon_types::{Calibration, Finite, FusionConfig, Limits};
@@ -24,6 +25,7 @@ pub use auth::{AuthConfig, Scope, TokenConfig};
 pub use env::{Environment, ProcessEnvironment};
 pub use host::{HostName, InvalidHost, WebOrigin};
 pub use load::{ConfigError, ConfigSource, Override};
+pub use rubrics::RubricsConfig;
 pub use server::{LogFormat, ServerConfig};
 pub use source::{
     EnsembleKeys, JudgeKeys, ModelKeys, RulesKeys, SourceConfig, SourceKeys, SourceSettingsConfig,
@@ -45,6 +47,8 @@ pub struct Config {
     pub reload: ReloadConfig,
     /// The record of scored rollouts.
     pub ledger: LedgerConfig,
+    /// Rubrics that come with rollouts.
+    pub rubrics: RubricsConfig,
     /// Reward models, by name.
     pub models: BTreeMap<String, ModelConfig>,
     /// Judge endpoints, by name.
@@ -147,6 +151,9 @@ pub struct JudgingConfig {
     pub pooling: Pooling,
     /// Weight of each client of this profile in the queue of a judge that several profiles share.
     pub weight: NonZeroU32,
+    /// Relation of a rollout's own rubric to the prompts of the profile: `beside` adds its points to
+    /// theirs, `instead` asks it in their place.
+    pub rubric_mode: RubricMode,
     /// Interval of probes: questions with a known answer, also asked at the start and when prompts
     /// change. Each call is paid. Default: no probes.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
@@ -166,6 +173,7 @@ impl Default for JudgingConfig {
             panel: Vec::new(),
             pooling: Pooling::default(),
             weight: NonZeroU32::MIN,
+            rubric_mode: RubricMode::default(),
             probe_every: None,
             canaries: None,
             alarm_below: Share(0.8),

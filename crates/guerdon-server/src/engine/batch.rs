@@ -112,6 +112,7 @@ impl BatchContext<'_> {
             name: profile.name.clone(),
             generation: self.snapshot.generation,
             metrics: Arc::clone(&profile.metrics),
+            takes_rubrics: profile.scorer.takes_rubrics(),
         })
     }
 }
@@ -139,6 +140,7 @@ impl Batch {
             check_digest(name.as_str(), scorer.digest(), &expected.digest, "/expect/digest")?;
             context.snapshot.check_listed(expected)?;
         }
+        context.snapshot.rubrics.prepare(&mut entries, &profiles);
         let profile = |index| (profiles.number(index), &profiles.of(index).scorer);
         let groups = request
             .advantages

@@ -10,6 +10,7 @@ mod group_sets;
 pub(crate) mod recording;
 pub(crate) mod request_profiles;
 mod results;
+pub(crate) mod rollout_rubrics;
 pub(crate) mod scored_rollout;
 pub(crate) mod snapshot;
 mod source_rewards;

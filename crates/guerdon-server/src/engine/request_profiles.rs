@@ -17,6 +17,9 @@ pub(crate) struct ProfileInUse {
     pub(crate) name: ProfileName,
     pub(crate) generation: u64,
     pub(crate) metrics: Arc<ProfileMetrics>,
+    /// True if a source of the profile asks the rubrics of rollouts, whether or not the request
+    /// names it.
+    pub(crate) takes_rubrics: bool,
 }
 
 impl ProfileInUse {

@@ -14,6 +14,7 @@ use guerdon_types::{
 };
 
 use crate::config::{Config, JudgingConfig};
+use crate::engine::rollout_rubrics::RolloutRubrics;
 use crate::http::auth::Auth;
 use crate::observe::metrics::ProfileMetrics;
 
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub auth: Auth,
     /// Every file that was read. A change to one of them triggers a reload.
     pub files: Vec<PathBuf>,
+    /// The rubrics that come with rollouts.
+    pub(crate) rubrics: RolloutRubrics,
 }
 
 /// One profile, ready to score.
@@ -98,7 +101,7 @@ pub(crate) fn check_digest(
 }
 
 impl Snapshot {
-    /// A copy with the profiles of `older`: its models, packs, prompts and fusion. Tokens and
+    /// A copy with the profiles of `older`: its models, packs, prompts, rubrics and fusion. Tokens and
     /// limits stay, so that a rollback does not restore a token that was removed.
     #[must_use]
     pub fn rolled_back_to(&self, older: &Self, generation: u64) -> Self {
@@ -110,6 +113,7 @@ impl Snapshot {
             models: older.models.clone(),
             auth: self.auth.clone(),
             files: self.files.clone(),
+            rubrics: older.rubrics.clone(),
         }
     }
 

@@ -164,6 +164,10 @@ impl RewardSource for ObservedSource {
         self.inner.group().map(|_| self as &dyn GroupSource)
     }
 
+    fn takes_rubrics(&self) -> bool {
+        self.inner.takes_rubrics()
+    }
+
     fn combined(&self, signals: &[Signal]) {
         self.count(signals);
         self.inner.combined(signals);

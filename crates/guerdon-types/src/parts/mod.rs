@@ -147,7 +147,8 @@ pub struct MessagesRead {
 pub struct JudgePart {
     /// The sum of the criteria's points.
     pub points: Finite,
-    /// The criteria that changed the points, and every veto.
+    /// The criteria that changed the points, and every veto; of a rollout's own rubric, every
+    /// criterion that was judged.
     pub criteria: Vec<CriterionVerdict>,
     /// Set when every answer came from the cache.
     pub cached: bool,
@@ -156,6 +157,10 @@ pub struct JudgePart {
     /// The joint judgement of the group, if a prompt judged its replies together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupJudgement>,
+    /// The ids of the criteria that were asked, by prompt, if they are not those of all prompts of
+    /// the profile: the rollout has a rubric of its own, or criteria were dropped.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<String, Vec<String>>,
 }
 
 /// A joint judgement of the replies of a group.

@@ -212,6 +212,9 @@ impl SourcePart {
         }
         self.uncertainty = part.group.as_ref().and_then(|group| group.uncertainty);
         self.detail = serde_json::json!({ "model": part.model, "cached": part.cached });
+        if !part.asked.is_empty() {
+            self.detail["asked"] = serde_json::json!(part.asked);
+        }
         self
     }
 

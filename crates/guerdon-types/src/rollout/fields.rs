@@ -42,7 +42,9 @@ pub(crate) fn without_extra(json: &str, extra: ExtraFields) -> Option<String> {
     let JsonValue(Value::Object(fields)) = serde_json::from_str(json).ok()? else { return None };
     let names = Rollout::field_names();
     let (mut known, others): (Map<_, _>, Map<_, _>) =
-        fields.into_iter().partition(|(name, _)| names.contains(&name.as_str()));
+        fields.into_iter().partition(|(name, value)| {
+            names.contains(&name.as_str()) && (name != "rubric" || is_rubric(value))
+        });
     if others.is_empty() {
         return None;
     }
@@ -55,6 +57,15 @@ pub(crate) fn without_extra(json: &str, extra: ExtraFields) -> Option<String> {
         }
     }
     Some(Value::Object(known).to_string())
+}
+
+/// True if the field `rubric` is one of a rollout: a list of criteria. A column of a data set with
+/// this name may hold anything else.
+fn is_rubric(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().all(Value::is_object),
+        other => other.is_null(),
+    }
 }
 
 /// A deserializer that answers with the names of the fields that a struct asks for.
@@ -128,6 +139,11 @@ mod tests {
         let kept = context(Some(ExtraFields::Context)).unwrap();
         assert_eq!(kept, json!({ "price": 2, "topic": "x" }));
         assert_eq!(context(Some(ExtraFields::Ignore)).unwrap(), json!({ "price": 2 }));
+        let column =
+            r#"{"messages": [{"role": "assistant", "content": "a"}], "rubric": "be kind"}"#;
+        assert!(RolloutEntry::parse(column).rollout.is_err());
+        let kept = RolloutEntry::parse_with(column, Some(ExtraFields::Context)).rollout.unwrap();
+        assert_eq!(Value::Object(kept.context), json!({ "rubric": "be kind" }));
         let broken = RolloutEntry::parse_with("[]", Some(ExtraFields::Ignore));
         assert!(broken.rollout.unwrap_err().detail.ends_with("a list"));
     }

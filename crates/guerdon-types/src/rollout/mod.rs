@@ -3,6 +3,7 @@
 mod fields;
 mod message;
 mod role;
+mod rubric;
 mod score_turns;
 mod tool_call;
 
@@ -13,6 +14,10 @@ pub use fields::ExtraFields;
 pub(crate) use fields::without_extra;
 pub use message::Message;
 pub use role::Role;
+pub use rubric::{
+    CheckedCriterion, CheckedForm, CheckedRubric, ROLLOUT_RUBRIC, RUBRIC_CLIP, RolloutRubric,
+    RubricCriterion, RubricKind, RubricLevel,
+};
 pub use score_turns::{NamedTurns, ScoreTurns};
 pub use tool_call::ToolCall;
 pub(crate) use tool_call::arguments_text;
@@ -62,6 +67,12 @@ pub struct Rollout {
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<Object>>))]
     pub tools: Vec<Value>,
+    /// Criteria that the profile's judges answer about the scored turns, for this rollout alone.
+    /// Refused unless the server's configuration has `rubrics.from_requests`. All samples of a group
+    /// have the same rubric.
+    #[serde(default, skip_serializing_if = "rubric_is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<RubricCriterion>>))]
+    pub rubric: RolloutRubric,
     /// The assistant turns to score. Default: the last.
     #[serde(default, skip_serializing_if = "ScoreTurns::is_unsaid")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<ScoreTurns>))]
@@ -74,6 +85,10 @@ pub struct Rollout {
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>, additional_properties = true))]
     pub context: Context,
+}
+
+fn rubric_is_empty(rubric: &RolloutRubric) -> bool {
+    rubric.is_empty()
 }
 
 impl Rollout {
@@ -91,7 +106,11 @@ impl Rollout {
     pub fn weight(&self, messages: usize) -> usize {
         let read = self.messages.iter().take(messages);
         let tools: usize = self.tools.iter().map(crate::context::weight_of).sum();
-        read.map(Message::weight).sum::<usize>() + tools + crate::context::weight(&self.context)
+        let rubric: usize = self.rubric.iter().map(RubricCriterion::weight_in_memory).sum();
+        read.map(Message::weight).sum::<usize>()
+            + tools
+            + rubric
+            + crate::context::weight(&self.context)
     }
 
     /// Checks that `sample` is one of the `samples`.
@@ -125,6 +144,17 @@ impl Rollout {
             return invalid("/sample", detail, "count samples from 0");
         }
         Ok(())
+    }
+
+    /// Checks the rubric, if the rollout has one.
+    ///
+    /// # Errors
+    /// [`Invalid`], with a pointer below the rollout, as [`CheckedRubric::new`].
+    pub fn check_rubric(&self) -> Result<(), Invalid> {
+        if self.rubric.is_empty() {
+            return Ok(());
+        }
+        CheckedRubric::new(&self.rubric).map(|_| ())
     }
 
     /// The number of values in the context and the tools, nested ones included.

@@ -295,12 +295,13 @@ fn merge(alone: &mut Signal, joint: Signal) {
             return;
         }
     };
-    let JudgePart { points, mut criteria, cached, model, .. } = first;
+    let JudgePart { points, mut criteria, cached, model, asked, .. } = first;
     criteria.extend(second.criteria);
     match Finite::new(points.get() + second.points.get()) {
         Ok(points) => {
             let (cached, group) = (cached && second.cached, second.group);
-            alone.part = Some(Part::Judge(JudgePart { points, criteria, cached, model, group }));
+            alone.part =
+                Some(Part::Judge(JudgePart { points, criteria, cached, model, group, asked }));
         }
         Err(_) => alone.abstained.push(abstention(
             AbstainWhy::NotFinite,

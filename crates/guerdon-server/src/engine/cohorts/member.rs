@@ -48,8 +48,8 @@ impl CohortMember {
             content: String::new(),
         };
         if let Some(rollout) = member.rollout().filter(|rollout| rollout.samples.is_some()) {
-            let Rollout { messages, tools, score, context, .. } = rollout;
-            let content = serde_json::to_string(&(messages, tools, context));
+            let Rollout { messages, tools, score, context, rubric, .. } = rollout;
+            let content = serde_json::to_string(&(messages, tools, context, rubric));
             // Values of JSON can be written; an unlikely failure makes no two samples equal.
             let content = content.unwrap_or_else(|error| format!("{error} {index}"));
             let content = format!("{score:?} {content}");

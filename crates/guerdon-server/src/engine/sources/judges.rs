@@ -15,6 +15,7 @@ use super::loader::{LoadJob, Loader};
 use super::named_paths::NamedPaths;
 use super::parts::EndpointKey;
 use super::plan::PlannedJudge;
+use super::rubrics;
 use crate::config::ProfileConfig;
 use crate::engine::snapshot::ProfileJudge;
 use crate::error::LoadError;
@@ -74,6 +75,10 @@ impl Loader {
             .with_panel(panel, pooling)
             .with_share(name, judging.weight)
             .with_bound(*bound);
+        let source = match rubrics::asked(&load.rubrics, judging) {
+            Some(rubrics) => source.with_request_rubrics(rubrics),
+            None => source,
+        };
         let names = std::iter::once(judge).chain(further.iter().map(String::as_str));
         Ok(ProfileJudge {
             source: Arc::new(source),

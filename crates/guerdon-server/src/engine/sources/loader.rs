@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::parts::SharedParts;
 use crate::config::{Config, ConfigSource};
+use crate::engine::rollout_rubrics::RolloutRubrics;
 use crate::load::file_set::FileSet;
 use crate::observe::metrics::Metrics;
 
@@ -30,6 +31,16 @@ pub(super) struct LoadJob<'a> {
     pub(super) root: &'a Path,
     pub(super) files: &'a mut FileSet,
     pub(super) parts: SharedParts,
+    /// The rubrics that come with rollouts.
+    pub(super) rubrics: RolloutRubrics,
+}
+
+impl<'a> LoadJob<'a> {
+    /// A load that has built nothing.
+    pub(super) fn new(config: &'a Config, root: &'a Path, files: &'a mut FileSet) -> Self {
+        let (parts, rubrics) = (SharedParts::default(), RolloutRubrics::default());
+        Self { config, root, files, parts, rubrics }
+    }
 }
 
 impl Loader {

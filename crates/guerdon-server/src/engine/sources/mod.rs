@@ -9,6 +9,7 @@ mod named_paths;
 mod parts;
 mod plan;
 mod remote;
+mod rubrics;
 mod scale;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use self::loader::LoadJob;
 pub(crate) use self::loader::Loader;
 use self::moments_file::{LiveMoments, MomentsOwner};
 use self::named_paths::{NamedPaths, OwnedPacks};
-use self::parts::{PacksKey, RunningKey, SharedParts, keys_of};
+use self::parts::{PacksKey, RunningKey, keys_of};
 use self::plan::{PlannedJudge, PlannedKeys, PlannedSource, ProfilePlan};
 use self::scale::SourceScale;
 use crate::config::{CalibrationConfig, ProfileConfig};
@@ -64,8 +65,8 @@ impl Loader {
         }
         config.ledger.check()?;
         let default_profile = ProfileName::from(default_profile);
-        let mut load =
-            LoadJob { config: &config, root: &root, files, parts: SharedParts::default() };
+        let mut load = LoadJob::new(&config, &root, files);
+        load.rubrics = self.rubrics(&mut load)?;
         // Judges and texts come before models for the same reason.
         let mut asked = Vec::new();
         for (name, profile) in &config.profiles {
@@ -75,7 +76,7 @@ impl Loader {
         for ((name, profile), asked) in config.profiles.iter().zip(asked) {
             profiles.insert(name.clone(), self.profile(&mut load, (name, profile), asked)?);
         }
-        let LoadJob { files, parts, .. } = load;
+        let LoadJob { files, parts, rubrics, .. } = load;
         // Only now, since nothing can fail any more: parts that the new snapshot does not use are
         // dropped with the last request that uses the old one.
         let models =
@@ -84,7 +85,7 @@ impl Loader {
         self.save_moments();
         *self.parts.lock() = parts;
         let files = files.paths().cloned().collect();
-        Ok(Snapshot { generation, config, default_profile, profiles, models, auth, files })
+        Ok(Snapshot { generation, config, default_profile, profiles, models, auth, files, rubrics })
     }
 
     /// Stops the device threads and the rules' threads, once no source asks them any more.
@@ -131,7 +132,9 @@ impl Loader {
         let (mut judges, mut packs) = (BTreeMap::new(), BTreeMap::new());
         for source in &plan.sources {
             match source.keys {
-                PlannedKeys::Judge(PlannedJudge { judge, prompts: [], .. }) => {
+                PlannedKeys::Judge(PlannedJudge { judge, prompts: [], .. })
+                    if !load.config.rubrics.is_used() =>
+                {
                     return Err(named.invalid(format!("judge `{judge}` has no `prompts` to ask")));
                 }
                 PlannedKeys::Judge(asked) => {

@@ -13,6 +13,8 @@ use guerdon_text::SourceText;
 use guerdon_types::{Normaliser, SourceId};
 
 use super::moments_file::LiveMoments;
+use crate::config::RubricsConfig;
+use crate::engine::rollout_rubrics::RubricFile;
 
 /// The parts of snapshots that are built once for the same inputs and shared by profiles and
 /// generations.
@@ -24,6 +26,7 @@ pub(super) struct SharedParts {
     pub(super) prompts: PartTable<Vec<TextKey>, Arc<Prompts>>,
     pub(super) remotes: PartTable<RemoteKey, Arc<dyn RewardSource>>,
     pub(super) running: PartTable<RunningKey, Arc<LiveMoments>>,
+    pub(super) rubrics: PartTable<RubricsKey, Arc<RubricFile>>,
 }
 
 /// Values by the inputs that they were built from. A linear search is enough, because a
@@ -103,6 +106,15 @@ pub(super) struct RemoteKey {
 pub(super) enum RemoteConfig {
     Function(HttpSourceConfig),
     RewardModel(RemoteRmConfig),
+}
+
+/// The inputs of a file of rubrics.
+#[derive(Debug, PartialEq)]
+pub(super) struct RubricsKey {
+    /// The hash of its text.
+    pub(super) hash: String,
+    /// The limits.
+    pub(super) config: RubricsConfig,
 }
 
 /// The inputs of a loaded model.
