@@ -11,7 +11,7 @@ MINUTES ?= 3
 SECONDS ?= 120
 FLOOR ?= 2.28
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-metrics test-lsp test-ui test-postgres test-wheels test-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-metrics test-lsp test-ui test-postgres test-wheels test-deploy check-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -100,6 +100,10 @@ test-wheels: ## Install the wheels of dist in new virtual environments, serve an
 test-deploy: onnxruntime ## What the container and the Debian package install, run in a folder as its root; needs root
 	$(CARGO) build --release --package guerdon-cli --locked
 	$(PYTHON) deploy/test.py target/release/guerdon
+	PYTHON="$(PYTHON)" sh deploy/check.sh target/release/guerdon
+
+check-deploy: ## Kubernetes, compose and SLURM files, by their schemas and promises; BINARY checks configurations too
+	PYTHON="$(PYTHON)" sh deploy/check.sh $(BINARY)
 
 deb: onnxruntime ## The Debian package, into dist; needs `cargo install cargo-deb`
 	CARGO="$(CARGO)" sh deploy/deb.sh dist
