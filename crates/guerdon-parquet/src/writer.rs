@@ -68,6 +68,14 @@ impl<W: Write + Send> RowWriter<W> {
         self.file.append_key_value_metadata(KeyValue::new(name.into(), text.into()));
     }
 
+    /// Ends the row group, so that its rows can be read without others.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn end_group(&mut self) -> Result<(), Error> {
+        if self.rows > 0 { self.flush() } else { Ok(()) }
+    }
+
     fn flush(&mut self) -> Result<(), Error> {
         let mut group = self.file.next_row_group()?;
         for leaf in &mut self.leaves {
@@ -83,9 +91,7 @@ impl<W: Write + Send> RowWriter<W> {
     /// # Errors
     /// The file cannot be written.
     pub fn finish(mut self) -> Result<(), Error> {
-        if self.rows > 0 {
-            self.flush()?;
-        }
+        self.end_group()?;
         self.file.close()?;
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(crate) use ledger::{LedgerCommand, LedgerFilterArgs, LedgerRescoreArgs};
 pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFormat};
 pub(crate) use view::ViewArgs;
 
-use crate::commands::score::{ExtraColumns, RowForm, Thoughts};
+use crate::commands::score::{ExtraColumns, RowForm, Shard, Thoughts};
 
 /// Rewards for RL post-training of dialogue agents: a preference reward model, an LLM judge and
 /// rules, fused, explained and versioned.
@@ -140,8 +140,23 @@ pub(crate) struct ScoreArgs {
     /// Rollouts, one JSON object per line as in POST /v1/score, or rows of another form (see
     /// --form); also a JSON list or a whole request; plain, gzip or zstd; or Parquet; `-` reads
     /// standard input
-    #[arg(value_name = "IN.jsonl")]
-    pub(crate) input: PathBuf,
+    #[arg(value_name = "IN.jsonl", required_unless_present = "inputs")]
+    pub(crate) input: Option<PathBuf>,
+    /// Score many files by parts, on any number of machines: a file, a folder, or a pattern such as
+    /// 'data/*.parquet'. Files are Parquet, or JSON lines, plain,
+    /// gzip or zstd. --out names the folder of the parts
+    #[arg(long = "in", value_name = "PATTERN", requires = "out",
+        conflicts_with_all = ["input", "table", "advantages"])]
+    pub(crate) inputs: Option<String>,
+    /// Score only this share of the parts; the index counts from 0
+    #[arg(long, value_name = "INDEX/COUNT", requires = "inputs")]
+    pub(crate) shard: Option<Shard>,
+    /// With --in: the fewest rows of a part. A part has whole row groups of a Parquet file
+    #[arg(long, value_name = "ROWS", default_value = "10000", hide_short_help = true)]
+    pub(crate) part_rows: u64,
+    /// With --in: the bytes of JSON lines of a part
+    #[arg(long, value_name = "BYTES", default_value = "16777216", hide_short_help = true)]
+    pub(crate) part_bytes: u64,
     /// The form of the rows; default: detected by their columns
     #[arg(long, value_enum)]
     pub(crate) form: Option<RowForm>,
@@ -157,7 +172,8 @@ pub(crate) struct ScoreArgs {
     /// there; until then they are in OUT.jsonl.part
     #[arg(long, short, value_name = "OUT.jsonl")]
     pub(crate) out: Option<PathBuf>,
-    /// Continue an interrupted run from OUT.jsonl.part, and score no rollout twice
+    /// Continue an interrupted run from OUT.jsonl.part, and score no rollout twice. With --in: score
+    /// the parts that are not in the folder
     #[arg(long, requires = "out")]
     pub(crate) resume: bool,
     /// Print a table instead of JSON lines

@@ -8,6 +8,7 @@
 //! | `ledger.rs` | `ledger` |
 //! | `ledger_rescore.rs` | `rescore` |
 //! | `model_init.rs` | `rm init` |
+//! | `offline.rs` | `score --in` |
 //! | `outputs.rs` | every command with a closed or full output |
 //! | `rescore.rs` | new points of a prompt on stored answers and results |
 //! | `resume.rs` | interrupted runs of `score` |
@@ -31,6 +32,7 @@ mod init;
 mod ledger;
 mod ledger_rescore;
 mod model_init;
+mod offline;
 mod outputs;
 mod rescore;
 mod resume;

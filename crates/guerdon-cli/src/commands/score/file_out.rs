@@ -73,7 +73,7 @@ impl RunIdentity {
 }
 
 /// The keys with different values in two objects.
-fn different_keys(one: Option<&Value>, other: Option<&Value>) -> Vec<String> {
+pub(super) fn different_keys(one: Option<&Value>, other: Option<&Value>) -> Vec<String> {
     let empty = serde_json::Map::new();
     let object = |value: Option<&Value>| value.and_then(Value::as_object).unwrap_or(&empty).clone();
     let (one, other) = (object(one), object(other));
@@ -145,6 +145,8 @@ pub(super) struct FileOutput {
     is_continued: bool,
     /// The rollouts without a reward of the same run, which has finished before.
     finished: Option<usize>,
+    /// Set for a part of a run over many files: the texts at its end.
+    notes: Option<Vec<(String, String)>>,
 }
 
 /// The way in which a file is written.
@@ -216,7 +218,23 @@ impl FileOutput {
             None => {}
         }
         let is_continued = part.is_some();
-        Ok(Self { paths, identity, as_table, resume, pairs, part, is_continued, finished })
+        Ok(Self {
+            paths,
+            identity,
+            as_table,
+            resume,
+            pairs,
+            part,
+            is_continued,
+            finished,
+            notes: None,
+        })
+    }
+
+    /// Writes the file as a part with these texts at its end. A part has no word about the calls
+    /// that made it, so that the same rewards are the same bytes.
+    pub(super) fn write_as_part(&mut self, notes: Vec<(String, String)>) {
+        self.notes = Some(notes);
     }
 
     pub(super) fn is_done(&self, index: usize) -> bool {
@@ -310,8 +328,14 @@ impl FileOutput {
         let mut report = ErrorReport::new(self.pairs.clone());
         replace(&self.paths.target, |out| match is_parquet(&self.paths.target) {
             true => {
-                let mut rows = ParquetOutput::new(out)?;
+                let mut rows = ParquetOutput::new(out, self.notes.is_some())?;
                 self.each(&mut report, |line| rows.write(line))?;
+                for (name, text) in self.notes.iter().flatten() {
+                    rows.note(name, text);
+                }
+                if self.notes.is_some() {
+                    rows.note("guerdon.unscored", &report.unscored.to_string());
+                }
                 rows.finish()
             }
             false => self.write_text(&mut report, out),

@@ -16,6 +16,7 @@
 //! | `stream_out.rs` | standard output |
 //! | `parquet_out.rs` | a Parquet file |
 //! | `report.rs` | sums up errors |
+//! | `offline/` | many files by parts, on any number of machines |
 //! | `pairs.rs` | sums up preference pairs |
 //! | `groups.rs` | sums up groups that cannot be compared |
 
@@ -28,6 +29,7 @@ mod groups;
 mod input;
 mod job;
 mod numbers;
+mod offline;
 mod pairs;
 mod parquet_out;
 mod report;
@@ -37,6 +39,7 @@ mod stream_out;
 
 pub(crate) use parquet_out::{columns_of, is_parquet, turn_columns};
 use std::io::{self, IsTerminal as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,6 +53,7 @@ use self::file_out::RunIdentity;
 use self::input::Input;
 use self::job::{Job, JobEnd};
 use self::numbers::CallerNumbers;
+pub(crate) use self::offline::Shard;
 use self::pairs::PairTally;
 use self::rows::RowOptions;
 pub(crate) use self::rows::{ExtraColumns, RowForm, Thoughts};
@@ -74,15 +78,23 @@ const STOP: StopRules = StopRules {
 
 pub(super) fn run(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
-    let code = runtime.block_on(score_file(score));
+    let code = match (&score.inputs, &score.input) {
+        (Some(pattern), _) => runtime.block_on(offline::run(score, pattern)),
+        (None, Some(input)) => runtime.block_on(score_file(score, input)),
+        (None, None) => anyhow::bail!("name a file of rollouts, or several with --in"),
+    };
     runtime.shutdown_timeout(LINGER);
     code
 }
 
-async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
-    let options =
-        RowOptions { form: score.form, extra: score.extra_columns, thoughts: score.thoughts };
-    let input = Input::open(&score.input, options)?;
+async fn score_file(score: &ScoreArgs, input: &Path) -> anyhow::Result<ExitCode> {
+    let options = RowOptions {
+        form: score.form,
+        extra: score.extra_columns,
+        thoughts: score.thoughts,
+        ..RowOptions::default()
+    };
+    let input = Input::open(input, options)?;
     let mut template = settings::template(score, input.settings())?;
     let estimator = settings::estimator(&template)?;
     let numbers = CallerNumbers::new(score, template.advantages.as_ref(), estimator)?;

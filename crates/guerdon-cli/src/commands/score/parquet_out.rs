@@ -14,10 +14,12 @@ pub(crate) fn is_parquet(path: &Path) -> bool {
 /// Writes results.
 pub(super) struct ParquetOutput<'a> {
     rows: RowWriter<&'a mut (dyn Write + Send)>,
+    /// Leaves out what depends on the calls, and not on the rollout and the configuration.
+    is_part: bool,
 }
 
 impl<'a> ParquetOutput<'a> {
-    pub(super) fn new(out: &'a mut (dyn Write + Send)) -> anyhow::Result<Self> {
+    pub(super) fn new(out: &'a mut (dyn Write + Send), is_part: bool) -> anyhow::Result<Self> {
         let columns = vec![
             Column::text("id"),
             Column::number("reward"),
@@ -25,7 +27,7 @@ impl<'a> ParquetOutput<'a> {
             Column::text("error"),
             Column::list("turns", turn_columns()),
         ];
-        Ok(Self { rows: RowWriter::new(out, columns)? })
+        Ok(Self { rows: RowWriter::new(out, columns)?, is_part })
     }
 
     /// Adds the JSON text of a result.
@@ -36,9 +38,21 @@ impl<'a> ParquetOutput<'a> {
             *error = text(error.take());
         }
         if let Some(Value::Array(turns)) = result.get_mut("turns") {
-            turns.iter_mut().for_each(|turn| *turn = columns_of(turn));
+            for turn in turns {
+                if self.is_part
+                    && let Some(Value::Object(judge)) = turn.get_mut("judge")
+                {
+                    judge.remove("cached");
+                }
+                *turn = columns_of(turn);
+            }
         }
         Ok(self.rows.write(&result)?)
+    }
+
+    /// Adds a text at the end of the file.
+    pub(super) fn note(&mut self, name: &str, text: &str) {
+        self.rows.note(name, text);
     }
 
     pub(super) fn finish(self) -> anyhow::Result<()> {

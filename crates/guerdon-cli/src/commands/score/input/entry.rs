@@ -7,7 +7,7 @@ use guerdon_types::{
 };
 
 use super::lines::LINE_BYTES;
-use crate::commands::score::rows::{RowOptions, RowRollouts};
+use crate::commands::score::rows::{RowOptions, RowOrigin, RowRollouts};
 
 /// The text of a row and its place in the input.
 #[derive(Debug)]
@@ -27,12 +27,17 @@ pub(crate) enum Place {
     Rollout(usize),
     /// The input is a table.
     Row(usize),
+    /// A line among those that begin behind this byte of a file.
+    RangeLine(usize, u64),
 }
 
 impl Place {
     const fn number(self) -> usize {
         match self {
-            Self::Line(number) | Self::Rollout(number) | Self::Row(number) => number,
+            Self::Line(number)
+            | Self::Rollout(number)
+            | Self::Row(number)
+            | Self::RangeLine(number, _) => number,
         }
     }
 }
@@ -43,6 +48,7 @@ impl std::fmt::Display for Place {
             Self::Line(number) => write!(f, "line {number}"),
             Self::Rollout(number) => write!(f, "rollout {number}"),
             Self::Row(number) => write!(f, "row {number}"),
+            Self::RangeLine(number, start) => write!(f, "line {number} behind byte {start}"),
         }
     }
 }
@@ -101,7 +107,7 @@ impl RowText<'_> {
         let entries = self.parse(options).entries;
         let bytes = self.bytes.len() / entries.len().max(1);
         let checked = |(offset, entry)| {
-            let rollout = checked(entry, self.place, index + offset, &sharing);
+            let rollout = checked(entry, (self.place, options.origin), index + offset, &sharing);
             InputEntry { index: index + offset, place: self.place, bytes, rollout }
         };
         entries.into_iter().enumerate().map(checked).collect()
@@ -111,7 +117,7 @@ impl RowText<'_> {
 /// The rollout of an entry with an id, or its result without a reward.
 fn checked(
     entry: RolloutEntry,
-    place: Place,
+    (place, origin): (Place, RowOrigin),
     index: usize,
     sharing: impl Fn(&RolloutId) -> Option<Place>,
 ) -> Result<Box<Rollout>, Box<RolloutResult>> {
@@ -127,18 +133,30 @@ fn checked(
     };
     match rollout {
         Ok(mut rollout) => {
-            rollout.id.get_or_insert_with(|| RolloutId::from(index.to_string()));
+            rollout.id.get_or_insert_with(|| default_id(origin, place, index));
             Ok(Box::new(rollout))
         }
         Err(mut invalid) => {
             invalid.detail.insert_str(0, &format!("{place}: "));
             let id = entry.id.unwrap_or_else(|| match place {
-                Place::Line(number) => RolloutId::from(format!("line-{number}")),
-                Place::Rollout(_) | Place::Row(_) => RolloutId::from(index.to_string()),
+                Place::Line(number) if origin == RowOrigin::File => {
+                    RolloutId::from(format!("line-{number}"))
+                }
+                _ => default_id(origin, place, index),
             });
             Err(Box::new(without_reward(id, invalid.into())))
         }
     }
+}
+
+/// The id of a rollout without one: its index in the input. In a range, it is made of the place in
+/// the whole file.
+fn default_id(origin: RowOrigin, place: Place, index: usize) -> RolloutId {
+    RolloutId::from(match origin {
+        RowOrigin::File => index.to_string(),
+        RowOrigin::Rows { first } => (first + index).to_string(),
+        RowOrigin::Bytes { start } => format!("{start}-{}", place.number()),
+    })
 }
 
 /// The result of a rollout that has no reward.

@@ -26,11 +26,12 @@ use sha2::{Digest as _, Sha256};
 use self::entry::RowText;
 use self::file::InputFile;
 use self::form::{DOCUMENT_BYTES, FirstLine, JsonDocument};
-use self::lines::{BoundedLines, LINE_BYTES, RawLine};
-use super::rows::RowOptions;
+use self::lines::{BoundedLines, RawLine};
+use super::rows::{RowOptions, RowOrigin};
 
 pub(super) use self::entry::{InputEntry, Place, without_reward};
 pub(super) use self::file::FileId;
+pub(super) use self::lines::LINE_BYTES;
 
 /// An input that was read once. Rows are read again while they are scored, so that a large file
 /// needs little memory.
@@ -88,7 +89,10 @@ impl Input {
         let texts = match &self.document {
             Some(document) => RowTexts::Document(document, 0),
             None if self.file.is_parquet() => RowTexts::Parquet(self.file.rows()?, 0),
-            None => RowTexts::Lines(Box::new(BoundedLines::new(self.file.reader()?))),
+            None => {
+                let lines = BoundedLines::new(self.file.reader()?);
+                RowTexts::Lines(Box::new(lines), self.options.origin)
+            }
         };
         Ok(Entries { input: self, texts: Some(texts), waiting: VecDeque::new(), index: 0 })
     }
@@ -149,12 +153,13 @@ fn read_text(
         _ => whole(file, &first, &form)?,
     };
     let has_lines = document.is_none();
+    let origin = contents.options.origin;
     for line in first.into_iter().filter(|line| has_lines && !line.is_blank()) {
-        contents.add(&line_text(line));
+        contents.add(&line_text(line, origin));
     }
     while let Some(line) = lines.next_line(LINE_BYTES).with_context(cannot)? {
         if has_lines && !line.is_blank() {
-            contents.add(&line_text(line));
+            contents.add(&line_text(line, origin));
         }
     }
     if let Some(document) = &document {
@@ -208,14 +213,19 @@ fn whole(
     }
 }
 
-fn line_text(line: RawLine) -> RowText<'static> {
+fn line_text(line: RawLine, origin: RowOrigin) -> RowText<'static> {
     let is_cut = line.is_cut || line.bytes.len() > LINE_BYTES;
-    RowText { place: Place::Line(line.number), bytes: Cow::Owned(line.bytes), is_cut }
+    let place = match origin {
+        RowOrigin::Rows { first } => Place::Row(first + line.number),
+        RowOrigin::Bytes { start } if start > 0 => Place::RangeLine(line.number, start),
+        _ => Place::Line(line.number),
+    };
+    RowText { place, bytes: Cow::Owned(line.bytes), is_cut }
 }
 
 /// The texts of the rows of an input, in order.
 enum RowTexts<'a> {
-    Lines(Box<BoundedLines<BufReader<Box<dyn Read>>>>),
+    Lines(Box<BoundedLines<BufReader<Box<dyn Read>>>>, RowOrigin),
     /// A document, and the index of the next rollout in it.
     Document(&'a JsonDocument, usize),
     /// The rows of a table, and the number of those that were read.
@@ -226,10 +236,10 @@ impl<'a> RowTexts<'a> {
     /// The next text; `None` at the end.
     fn next(&mut self) -> anyhow::Result<Option<RowText<'a>>> {
         match self {
-            Self::Lines(lines) => loop {
+            Self::Lines(lines, origin) => loop {
                 match lines.next_line(LINE_BYTES)? {
                     Some(line) if line.is_blank() => {}
-                    line => return Ok(line.map(line_text)),
+                    line => return Ok(line.map(|line| line_text(line, *origin))),
                 }
             },
             Self::Document(document, index) => {
@@ -277,7 +287,7 @@ impl Entries<'_> {
                     self.waiting.extend(read);
                 }
                 None => {
-                    if let Some(RowTexts::Lines(lines)) = self.texts.take()
+                    if let Some(RowTexts::Lines(lines, _)) = self.texts.take()
                         && lines.sha256() != *sha256
                     {
                         bail!("{} was changed while it was scored", self.input.name());

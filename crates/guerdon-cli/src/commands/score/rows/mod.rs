@@ -32,6 +32,20 @@ pub(crate) struct RowOptions {
     /// Default: refused in guerdon's own form, left out in others.
     pub(crate) extra: Option<ExtraColumns>,
     pub(crate) thoughts: Thoughts,
+    /// The file of which the rows are a range.
+    pub(crate) origin: RowOrigin,
+}
+
+/// The rows of an input that are a range of a larger file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum RowOrigin {
+    /// The input is the whole file.
+    #[default]
+    File,
+    /// Rows of a table, behind its first `first` rows.
+    Rows { first: usize },
+    /// The lines behind the first `start` bytes.
+    Bytes { start: u64 },
 }
 
 /// The rollouts of one row, at least one.
