@@ -41,7 +41,7 @@
 //! | `single_flight.rs` | [`SingleFlight`]: one call for all concurrent callers of one key |
 //! | `deadline.rs` | instants computed from delays that other parties report |
 //! | `work_threads/` | [`WorkThreads`]: threads for computation, shared fairly between flows |
-//! | `coordinate/` | [`Coordinator`]: single-flight, quotas and budgets shared between replicas |
+//! | `coordinate/` | [`Coordinator`]: answers, quotas, budgets and pauses shared between replicas; [`Alone`] |
 
 mod admission;
 mod coordinate;
@@ -59,8 +59,8 @@ pub use admission::{
     Demand, Flow, LoadSignal, ProbeResult, Refusal, TokenEstimate,
 };
 pub use coordinate::{
-    BudgetRefusal, Claim, Coordinator, CoordinatorError, InProcess, Lease, QuotaGrant,
-    QuotaRequest, ReservationId,
+    Alone, BudgetAccount, BudgetHold, Claim, CoordinationState, Coordinator, CoordinatorError,
+    HoldGrant, HoldRequest, Lease, LeaseEnd, PauseListener, QuotaGrant, QuotaRequest, QuotaUnits,
 };
 pub use endpoint::{AdaptiveLimit, AddressHealth, HealthConfig, HealthState, ProbeInterval};
 pub use fair::{FairClock, FairQueue, QueuePosition};

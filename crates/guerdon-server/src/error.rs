@@ -135,6 +135,9 @@ pub enum LoadError {
     /// The place of the ledger.
     #[error(transparent)]
     Ledger(#[from] guerdon_ledger::Error),
+    /// The store that replicas share.
+    #[error(transparent)]
+    Cluster(#[from] guerdon_cluster::ClusterError),
     /// The server would be open to every machine.
     #[error(transparent)]
     Open(#[from] crate::http::auth::OpenWithoutTokens),

@@ -73,6 +73,7 @@ pub async fn start_on(
     let (signals, background) = (StopSignals::default(), CancellationToken::new());
     let (http, tasks) = (TaskTracker::new(), TaskTracker::new());
 
+    watched.start_coordination();
     tasks.spawn(reload::run(reloader, background.clone()));
     tasks.spawn(hangups(send, background.clone()));
     tasks.spawn(judge_monitor::run(Arc::clone(&watched), background.clone()));
@@ -134,6 +135,8 @@ impl RunningServer {
         self.tasks.close();
         let engine = &self.app.engine;
         let paid = until(drained_by, "paid judge calls", engine.finish_calls()).await;
+        // After the last judge call, which is settled there.
+        until(ended_by, "the coordination", engine.stop_coordination()).await;
         until(ended_by, "the reload task", self.tasks.wait()).await;
         if let Some(ledger) = engine.ledger() {
             until(ended_by, "the ledger", ledger.stop()).await;

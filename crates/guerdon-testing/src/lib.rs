@@ -1,4 +1,4 @@
-//! A scripted judge, a scripted guerdon server, a collector of traces, a database and `wait_until`,
+//! A scripted judge, a scripted guerdon server, a collector of traces, databases and `wait_until`,
 //! for tests only.
 //!
 //! The stand-ins are HTTP servers on a port of the loopback interface. They answer from a script,
@@ -28,6 +28,7 @@
 //! | `server.rs` | [`StandInServer`], a guerdon server, and [`ServerReply`], a line of its script |
 //! | `otlp.rs` | [`StandInCollector`], an OpenTelemetry collector, and [`ReceivedSpan`] |
 //! | `postgres.rs` | [`PostgresServer`], a database, and [`TableLock`] |
+//! | `redis.rs` | [`RedisServer`], a coordination store, and [`CuttableNetwork`] before it |
 //! | `batch.rs` | Score requests with known rewards, and the replies to them |
 //! | `wait.rs` | [`wait_until`] and [`wait_until_blocking`]: bounded polling |
 
@@ -44,6 +45,7 @@ mod listed;
 mod otlp;
 #[cfg(unix)]
 mod postgres;
+mod redis;
 mod server;
 mod wait;
 
@@ -53,6 +55,7 @@ pub use listed::{listed_replies, listed_verdict, paired_verdict};
 pub use otlp::{ReceivedSpan, StandInCollector};
 #[cfg(unix)]
 pub use postgres::{PostgresServer, TableLock};
+pub use redis::{CuttableNetwork, RedisServer};
 pub use server::{ReceivedRequest, ServerReply, StandInServer};
 pub use wait::{wait_until, wait_until_blocking};
 

@@ -30,6 +30,26 @@ pub struct Info {
     /// The report of the last reload, if it failed. The generation before it still serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload_error: Option<String>,
+    /// The state of the coordination between replicas, if the configuration has `[cluster]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterInfo>,
+}
+
+/// The coordination between the replicas of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClusterInfo {
+    /// The name of the deployment.
+    pub namespace: String,
+    /// The identity of this server's process.
+    pub replica: String,
+    /// True while the shared store answers. Otherwise the server goes on alone.
+    pub up: bool,
+    /// The reason why the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The servers that the store has heard of in the last seconds, this one included.
+    pub replicas: Vec<String>,
 }
 
 /// A candidate generation, which serves a share of the requests.

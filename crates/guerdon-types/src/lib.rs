@@ -71,7 +71,7 @@ pub use fusion::{
 };
 pub use groups::GroupComparison;
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
-pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
+pub use info::{CandidateInfo, ClusterInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use json::{parse_json, unknown_name_hint};
 pub use parts::{
     AbstainWhy, Abstention, CriterionVerdict, Evidence, GroupJudgement, JudgePart, MessagesRead,

@@ -21,6 +21,7 @@ const PLACES: &[&str] = &[
     "crates/guerdon-judge/src/",
     "crates/guerdon-remote/src/config/",
     "crates/guerdon-ledger/src/config.rs",
+    "crates/guerdon-cluster/src/config.rs",
 ];
 
 /// The table of a source. Its keys are those of all kinds and those of its own kind.

@@ -25,7 +25,9 @@ impl LocalEngine {
             quiet.log = "warn".into();
         }
         install_logs(&quiet)?;
-        Ok(Self { engine: tokio::task::spawn_blocking(move || Engine::load(source)).await?? })
+        let engine = tokio::task::spawn_blocking(move || Engine::load(source)).await??;
+        engine.start_coordination();
+        Ok(Self { engine })
     }
 
     pub(super) fn info(&self) -> Info {

@@ -36,6 +36,7 @@ const fn reason(why: AbstainWhy) -> &'static str {
         AbstainWhy::TooLong => "the text is longer than it reads",
         AbstainWhy::NotFinite => "its number was not finite",
         AbstainWhy::MissingContext => "the rollout's context lacks a fact that it needs",
+        AbstainWhy::Coordination => "the store that replicas share did not answer",
         AbstainWhy::Internal => "it failed inside guerdon",
         _ => "see its detail",
     }

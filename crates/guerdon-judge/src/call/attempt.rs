@@ -97,11 +97,26 @@ impl JudgeClient {
         else {
             return alone(first.await, reservation);
         };
-        if let Some(exchange) = meanwhile(&mut first, held.write()).await {
-            permit.refund();
-            held.settle(0.0).await;
-            return alone(exchange, reservation);
-        }
+        let mut units = None;
+        let secured = async {
+            if held.secure_now().await {
+                units = self.shared.take_now(permit.address(), demand.tokens).await;
+            }
+        };
+        let ended = meanwhile(&mut first, secured).await;
+        let permit = match (ended, units) {
+            (None, Some(units)) => permit.with_units(units),
+            (ended, units) => {
+                units.unwrap_or_default().refund();
+                permit.refund();
+                held.settle(0.0).await;
+                let exchange = match ended {
+                    Some(exchange) => exchange,
+                    None => first.await,
+                };
+                return alone(exchange, reservation);
+            }
+        };
         let (second_address, later) = (permit.address(), Instant::now());
         let mut second = pin!(self.exchange(permit, attempt));
         let (exchange, second_won, failed) = tokio::select! {

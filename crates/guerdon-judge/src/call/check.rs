@@ -75,7 +75,9 @@ impl JudgeClient {
             let Ok(mut reservation) = client.budget.reserve_when_free(most).await else {
                 return permit.probed(ProbeResult::Failed);
             };
-            reservation.write().await;
+            if reservation.secure().await.is_err() {
+                return permit.probed(ProbeResult::Failed);
+            }
             let features = client.address(address).capabilities.now(false);
             let check = Check { address, features, key, question, reservation, most };
             let (outcome, _) = client.checked(check).await;
@@ -118,7 +120,9 @@ impl JudgeClient {
             }
             let most = client.most(&question, question.room());
             let Ok(mut reservation) = client.budget.reserve(most) else { return Usage::default() };
-            reservation.write().await;
+            if reservation.secure().await.is_err() {
+                return Usage::default();
+            }
             let check = Check { address, features, key, question, reservation, most };
             let (outcome, usage) = client.checked(check).await;
             match outcome {

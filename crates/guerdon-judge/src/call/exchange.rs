@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_queue::{AdmissionPermit, LoadSignal, QueuePosition};
+use guerdon_queue::{LoadSignal, QueuePosition};
 use guerdon_types::Usage;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
@@ -16,6 +16,7 @@ use crate::call::capabilities::{Feature, QuestionRefusal};
 use crate::call::fault::Fault;
 use crate::call::fault::classes::Class;
 use crate::call::judge_client::JudgeClient;
+use crate::call::permit::CallPermit;
 use crate::call::wire::{self, Completion, RequestFeatures};
 use crate::config::TokenCounting;
 
@@ -53,9 +54,10 @@ impl JudgeClient {
     /// Sends the request of `attempt` to the permit's address.
     pub(crate) async fn exchange(
         self: &Arc<Self>,
-        permit: AdmissionPermit,
+        permit: impl Into<CallPermit>,
         attempt: AttemptSpec<'_>,
     ) -> Exchange {
+        let permit: CallPermit = permit.into();
         let (index, position) = (permit.address(), permit.position());
         let address = self.address(index);
         let AttemptSpec { reduce_reasoning, refusals, .. } = attempt;
@@ -119,7 +121,7 @@ impl JudgeClient {
     /// Settles the permit of a request, and learns from its reply.
     fn settle(
         &self,
-        permit: AdmissionPermit,
+        permit: CallPermit,
         attempt: AttemptSpec<'_>,
         outcome: &Result<Completion, Fault>,
         took: Duration,
@@ -133,6 +135,9 @@ impl JudgeClient {
             }
             Err(fault) => fault,
         };
+        if let (Class::RateLimited, Some(pause)) = (fault.class, fault.delay) {
+            self.shared.pause(permit.address(), pause);
+        }
         let (tokens, signal) = match fault.class {
             Class::RateLimited => (Some(0), LoadSignal::Refused(fault.delay)),
             Class::Unreachable if fault.timed_out => (None, LoadSignal::TimedOut),

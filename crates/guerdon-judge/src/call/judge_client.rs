@@ -10,6 +10,7 @@ use crate::ask::key::Identity;
 use crate::ask::question::RenderedQuestion;
 use crate::call::address::Address;
 use crate::call::hedge::Hedge;
+use crate::call::shared::SharedLimits;
 use crate::call::token_estimate::TokenEstimator;
 use crate::config::{TokenCounting, TokenPrices};
 use crate::store::audit::AuditLog;
@@ -33,6 +34,7 @@ pub(crate) struct JudgeClient {
     pub(crate) estimate: Arc<TokenEstimator>,
     pub(crate) hedge: Hedge,
     pub(crate) budget: SpendingBudget,
+    pub(crate) shared: SharedLimits,
     pub(crate) audit: Option<AuditLog>,
     pub(crate) observer: CallObserver,
     pub(crate) reply_observer: Option<ReplyObserver>,

@@ -3,7 +3,7 @@
 //! | Layer | File | Entry |
 //! |---|---|---|
 //! | retries and re-asks | `client.rs` | `JudgeClient::call` |
-//! | queue, limits, health and budget | `ticket.rs` | `JudgeClient::ticket` |
+//! | queue, limits, health and budget, this server's and the shared ones | `ticket.rs` | `JudgeClient::ticket` |
 //! | hedge | `attempt.rs` | `JudgeClient::attempt` |
 //! | one request to one address | `exchange.rs` | `JudgeClient::exchange` |
 //! | one reply of one address | `address.rs` | `Address::post` |
@@ -23,9 +23,11 @@ pub(crate) mod fault;
 pub(crate) mod hedge;
 pub(crate) mod judge_client;
 pub(crate) mod patience;
+pub(crate) mod permit;
 pub(crate) mod reading;
 pub(crate) mod record;
 pub(crate) mod services;
+pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 pub(crate) mod ticket;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use guerdon_queue::{Alone, Coordinator};
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +24,9 @@ pub struct KeyPlace<'a> {
 type Keys = Arc<dyn Fn(KeyPlace<'_>) -> Result<Option<SecretString>, String> + Send + Sync>;
 type Connect = Arc<dyn Fn(&str) -> Arc<dyn Transport> + Send + Sync>;
 
+/// The coordinator of the replicas.
+pub(crate) type SharedCoordinator = Arc<dyn Coordinator>;
+
 /// Dependencies of an endpoint.
 #[derive(Clone)]
 pub struct Services {
@@ -32,6 +36,7 @@ pub struct Services {
     pub(crate) keys: Keys,
     pub(crate) root: PathBuf,
     pub(crate) connect: Option<Connect>,
+    pub(crate) coordinator: SharedCoordinator,
 }
 
 impl Services {
@@ -51,6 +56,7 @@ impl Services {
             keys,
             root: PathBuf::new(),
             connect: None,
+            coordinator: Arc::new(Alone),
         }
     }
 
@@ -89,6 +95,13 @@ impl Services {
         connect: impl Fn(&str) -> Arc<dyn Transport> + Send + Sync + 'static,
     ) -> Self {
         self.connect = Some(Arc::new(connect));
+        self
+    }
+
+    /// Shares answers, quotas, budgets and pauses with other replicas through `coordinator`.
+    #[must_use]
+    pub fn with_coordinator(mut self, coordinator: Arc<dyn Coordinator>) -> Self {
+        self.coordinator = coordinator;
         self
     }
 

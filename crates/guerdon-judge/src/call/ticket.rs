@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use crate::ask::answer::{Failure, PatienceEnd};
 use crate::call::judge_client::JudgeClient;
 use crate::call::patience::Patience;
+use crate::call::permit::CallPermit;
 use crate::store::budget::Reservation;
 
 /// A place at an address, and the reserved money.
 #[derive(Debug)]
 pub(crate) struct Ticket<'a> {
-    pub(crate) permit: AdmissionPermit,
+    pub(crate) permit: CallPermit,
     pub(crate) reservation: Reservation<'a>,
     /// Time spent in the queue.
     pub(crate) waited: Duration,
@@ -40,7 +41,7 @@ impl JudgeClient {
         patience: &Patience,
     ) -> Result<TicketAnswer<'_>, Failure> {
         self.budget.allows(most).map_err(Failure::over_budget)?;
-        let queued = Instant::now();
+        let (queued, tokens) = (Instant::now(), demand.tokens);
         let permit = match patience.wait(self.admission.enter(demand)).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(refusal)) => return Err(self.not_admitted(refusal, patience)),
@@ -49,6 +50,28 @@ impl JudgeClient {
         if permit.is_probe() {
             return Ok(TicketAnswer::Probe(permit));
         }
+        let units = match self.shared.take(permit.address(), tokens, patience).await {
+            Ok(units) => units,
+            Err(failure) => {
+                permit.refund();
+                return Err(failure);
+            }
+        };
+        let permit = CallPermit::new(permit, units);
+        match self.reserved(most, patience).await {
+            Ok(reservation) => {
+                let waited = queued.elapsed();
+                Ok(TicketAnswer::Ticket(Ticket { permit, reservation, waited }))
+            }
+            Err(failure) => {
+                permit.refund();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Reserves `most`, in the books of this server and of all replicas.
+    async fn reserved(&self, most: f64, patience: &Patience) -> Result<Reservation<'_>, Failure> {
         let reserved = async {
             let held = patience.held.as_ref();
             match held.and_then(|held| self.budget.reserve_from(held, most)) {
@@ -56,21 +79,10 @@ impl JudgeClient {
                 None => self.budget.reserve_when_free(most).await,
             }
         };
-        match patience.wait(reserved).await {
-            Ok(Ok(mut reservation)) => {
-                let waited = queued.elapsed();
-                reservation.write().await;
-                Ok(TicketAnswer::Ticket(Ticket { permit, reservation, waited }))
-            }
-            Ok(Err(detail)) => {
-                permit.refund();
-                Err(Failure::over_budget(detail))
-            }
-            Err(patience_end) => {
-                permit.refund();
-                Err(gave_up_waiting(patience_end))
-            }
-        }
+        let reserved = patience.wait(reserved).await.map_err(gave_up_waiting)?;
+        let mut reservation = reserved.map_err(Failure::over_budget)?;
+        patience.wait(reservation.secure()).await.map_err(gave_up_waiting)??;
+        Ok(reservation)
     }
 
     /// A ticket for a second request, if everything for it is free now.
@@ -81,7 +93,7 @@ impl JudgeClient {
             permit.refund();
             return None;
         }
-        Some(Ticket { permit, reservation, waited: Duration::ZERO })
+        Some(Ticket { permit: permit.into(), reservation, waited: Duration::ZERO })
     }
 
     fn not_admitted(&self, refusal: Refusal, patience: &Patience) -> Failure {

@@ -23,12 +23,14 @@ use crate::call::hedge::Hedge;
 use crate::call::judge_client::JudgeClient;
 use crate::call::patience::Patience;
 use crate::call::services::Services;
+use crate::call::shared::SharedLimits;
 use crate::call::token_estimate::TokenEstimator;
 use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig};
 use crate::error::Error;
 use crate::store::audit::AuditLog;
 use crate::store::budget::{HeldMoney, SpendingBudget};
 use crate::store::cache::cassette::Cassette;
+use crate::store::cache::shared::SharedAnswers;
 use crate::store::cache::{AnswerCache, Store};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
 
@@ -36,6 +38,7 @@ use crate::store::event::{CallEvent, CallObserver, CallOutcome};
 pub struct Endpoint {
     caller: Arc<JudgeClient>,
     answers: AnswerCache,
+    shared: SharedAnswers,
     cassette: Option<Cassette>,
     fallback: Option<Arc<Self>>,
     observer: CallObserver,
@@ -95,8 +98,18 @@ impl Endpoint {
             config.fallback.as_deref().map(|fallback| Self::build(fallback.clone(), services));
         let observer = Arc::clone(&services.observer);
         let addresses = settings::addresses(&config, services)?;
+        let coordinator = &services.coordinator;
+        let limits = settings::limits(&config);
+        let names = settings::shared_names(&config);
+        let shared = SharedLimits::new(Arc::clone(coordinator), names, &limits);
+        let admission = Admission::new(limits, addresses.len());
+        shared.follow_pauses(&admission);
+        let both = config.cache.mode == CacheMode::On;
+        let answers = SharedAnswers::new(Arc::clone(coordinator), config.cache.ttl, both);
+        let budget = SpendingBudget::open(&config.budget, &config.model, store.clone())?;
         let caller = JudgeClient {
-            admission: Admission::new(settings::limits(&config), addresses.len()),
+            admission,
+            shared,
             addresses,
             timeout: config.timeout,
             retries: config.retries,
@@ -107,7 +120,7 @@ impl Endpoint {
             counting: config.token_counting,
             estimate: Arc::new(TokenEstimator::new()),
             hedge: Hedge::new(config.hedge.get()),
-            budget: SpendingBudget::open(&config.budget, &config.model, store.clone())?,
+            budget: budget.shared_by(Arc::clone(coordinator), config.timeout),
             audit,
             observer: Arc::clone(&observer),
             reply_observer: services.reply_observer.clone(),
@@ -119,9 +132,10 @@ impl Endpoint {
                 read_reasoning: config.read_reasoning,
             }),
         };
+        let shared = answers;
         let answers = AnswerCache::new(&config.cache, store, services.tasks.clone());
         let (caller, fallback) = (Arc::new(caller), fallback.transpose()?);
-        Ok(Arc::new(Self { caller, answers, cassette, fallback, observer, shape }))
+        Ok(Arc::new(Self { caller, answers, shared, cassette, fallback, observer, shape }))
     }
 
     /// The model that was configured.
@@ -267,9 +281,13 @@ impl Endpoint {
             let (flow, held) = (asker.flow.clone(), asker.held.clone());
             let patience = Patience { deadline, gone, flow, held };
             let (caller, rendered) = (Arc::clone(&self.caller), Arc::clone(&rendered));
+            let shared = self.shared.clone();
             let call = async move {
-                let mut spent = Usage::default();
-                (caller.call(key, &rendered, &patience, &mut spent).await, spent)
+                let call = async {
+                    let mut spent = Usage::default();
+                    (caller.call(key, &rendered, &patience, &mut spent).await, spent)
+                };
+                shared.fetch(key, &patience, Box::pin(call)).await
             };
             let flight = self.answers.coalesce(key, call);
             let landed = match deadline {

@@ -94,6 +94,25 @@ pub(super) fn addresses(
     std::iter::once((config.url.as_str(), own)).chain(replicas).map(address).collect()
 }
 
+/// The names of the addresses at the coordinator of the replicas: an account at an address.
+pub(super) fn shared_names(config: &EndpointConfig) -> Vec<String> {
+    let own = (&config.api_key_env, &config.api_key_file);
+    let replicas = config.replicas.iter().map(|replica| {
+        let place = (&replica.api_key_env, &replica.api_key_file);
+        (&replica.url, if place == (&None, &None) { own } else { place })
+    });
+    let name = |(url, (env, file)): (&String, (&Option<String>, &Option<std::path::PathBuf>))| {
+        let env = env.as_deref().unwrap_or_default();
+        let file = file.as_deref().map(std::path::Path::display);
+        format!(
+            "{url} {} {env} {}",
+            config.model,
+            file.map(|one| one.to_string()).unwrap_or_default()
+        )
+    };
+    std::iter::once((&config.url, own)).chain(replicas).map(name).collect()
+}
+
 pub(super) fn limits(config: &EndpointConfig) -> AdmissionLimits {
     let span = config.quota_window;
     // At least one: a quota of less than one in a window would never let anything in.

@@ -8,11 +8,15 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use guerdon_queue::{Alone, BudgetAccount, BudgetHold as SharedHold, HoldGrant, HoldRequest};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::ask::answer::now_seconds;
+use crate::ask::answer::{Failure, now_seconds};
+use crate::call::services::SharedCoordinator;
+use crate::call::shared::uncoordinated;
 use crate::config::BudgetConfig;
 use crate::error::Error;
 use crate::store::cache::Store;
@@ -26,6 +30,9 @@ pub(crate) struct SpendingBudget {
     ledger: Mutex<SpendLedger>,
     /// Notified when a reservation ends.
     freed: Notify,
+    coordinator: SharedCoordinator,
+    /// The time after which the hold of an attempt counts as spent.
+    hold_for: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +54,8 @@ pub(crate) struct Reservation<'a> {
     day: u64,
     /// Part of the amount that is written to the file.
     written: f64,
+    /// The hold in the books of all replicas.
+    hold: Option<SharedHold>,
 }
 
 impl SpendingBudget {
@@ -57,7 +66,15 @@ impl SpendingBudget {
         store: Option<Arc<Store>>,
     ) -> Result<Self, Error> {
         let (config, model) = (config.clone(), model.to_owned());
-        let budget = Self { config, model, store, ledger: Mutex::default(), freed: Notify::new() };
+        let budget = Self {
+            config,
+            model,
+            store,
+            ledger: Mutex::default(),
+            freed: Notify::new(),
+            coordinator: Arc::new(Alone),
+            hold_for: SETTLED_WITHIN,
+        };
         let today = now_seconds() / DAY;
         if let Some(store) = budget.store.as_ref().filter(|_| budget.config.is_capped()) {
             let ledger = SpendLedger {
@@ -69,6 +86,11 @@ impl SpendingBudget {
             return Ok(Self { ledger: Mutex::new(ledger), ..budget });
         }
         Ok(Self { ledger: Mutex::new(SpendLedger { today, ..SpendLedger::default() }), ..budget })
+    }
+
+    /// The budget as a part of one that all replicas share. An attempt takes at most `attempt`.
+    pub(crate) fn shared_by(self, coordinator: SharedCoordinator, attempt: Duration) -> Self {
+        Self { coordinator, hold_for: attempt.saturating_add(SETTLED_WITHIN), ..self }
     }
 
     /// Checks that `max_cost` may still be spent, without counting reservations. The error names
@@ -99,7 +121,8 @@ impl SpendingBudget {
         let mut ledger = self.ledger();
         self.check_caps(&ledger, max_cost)?;
         ledger.reserved += max_cost;
-        Ok(Reservation { budget: self, amount: max_cost, day: ledger.today, written: 0.0 })
+        let day = ledger.today;
+        Ok(Reservation { budget: self, amount: max_cost, day, written: 0.0, hold: None })
     }
 
     /// The amount left under each cap that is set, `run` or `day`; reservations count as spent.
@@ -149,16 +172,79 @@ impl SpendingBudget {
         format!("day:{year:04}-{month:02}-{day:02} {}", self.model)
     }
 
+    /// The accounts at the coordinator, with their caps in millionths.
+    fn shared_accounts(&self, day: u64) -> Vec<BudgetAccount> {
+        let BudgetConfig { per_run, per_day, .. } = &self.config;
+        let caps = [per_run, per_day].map(|cap| cap.map(|cap| micros(cap.get(), f64::floor)));
+        let account = |(name, cap)| BudgetAccount { name, cap };
+        self.accounts(day).into_iter().zip(caps).map(account).collect()
+    }
+
     fn accounts(&self, day: u64) -> Vec<String> {
         vec![self.run_account(), self.day_account(day)]
     }
 }
 
 impl Reservation<'_> {
+    /// Holds the money in the books of all replicas, and writes it to this server's file. Waits
+    /// while only other holds block it. Called before the attempt is sent.
+    pub(crate) async fn secure(&mut self) -> Result<(), Failure> {
+        let started = tokio::time::Instant::now();
+        loop {
+            let wait = match self.hold().await {
+                Ok(None) => break,
+                Ok(Some(HoldRefusal::Blocked(wait))) => wait,
+                Ok(Some(HoldRefusal::UsedUp(detail))) => return Err(Failure::over_budget(detail)),
+                Err(_) if started.elapsed() < OUTAGE_PATIENCE => RETRY,
+                Err(failure) => return Err(failure),
+            };
+            tokio::time::sleep(wait).await;
+        }
+        self.write().await;
+        Ok(())
+    }
+
+    /// As [`Reservation::secure`], but false if the money is not free now.
+    pub(crate) async fn secure_now(&mut self) -> bool {
+        let is_held = matches!(self.hold().await, Ok(None));
+        if is_held {
+            self.write().await;
+        }
+        is_held
+    }
+
+    /// Holds the amount at the coordinator, if there is a cap that replicas share.
+    async fn hold(&mut self) -> Result<Option<HoldRefusal>, Failure> {
+        let budget = self.budget;
+        if !budget.config.is_capped() || !budget.coordinator.is_shared() || self.hold.is_some() {
+            return Ok(None);
+        }
+        let accounts = budget.shared_accounts(self.day);
+        let amount = micros(self.amount, f64::ceil);
+        let expires_after = budget.hold_for;
+        let request =
+            HoldRequest { scope: &budget.model, accounts: &accounts, amount, expires_after };
+        match budget.coordinator.hold(request).await {
+            Ok(HoldGrant::Held(hold)) => {
+                self.hold = Some(hold);
+                Ok(None)
+            }
+            Ok(HoldGrant::Wait(wait)) => Ok(Some(HoldRefusal::Blocked(wait))),
+            Ok(HoldGrant::Refused { account, spent }) => {
+                let (spent, needed) = (currency(spent), self.amount);
+                let detail = format!(
+                    "the budget of `{account}` is used up: the replicas have spent {spent:.4}, {needed:.4} needed"
+                );
+                Ok(Some(HoldRefusal::UsedUp(detail)))
+            }
+            Err(error) => Err(uncoordinated(&error)),
+        }
+    }
+
     /// Writes the reservation to the file. Called before the attempt is sent, so that the cost is
     /// recorded even if the process is killed during the attempt.
-    pub(crate) async fn write(&mut self) {
-        let Self { budget, amount, day, written } = self;
+    async fn write(&mut self) {
+        let Self { budget, amount, day, written, hold: _ } = self;
         if let Some(store) =
             budget.store.as_ref().filter(|_| budget.config.is_capped() && *amount > 0.0)
         {
@@ -178,6 +264,9 @@ impl Reservation<'_> {
             if ledger.today == self.day {
                 ledger.day += cost;
             }
+        }
+        if let Some(hold) = self.hold.take() {
+            self.budget.coordinator.settle_hold(hold, micros(cost, f64::ceil)).await;
         }
         let unwritten = cost - self.written;
         if let Some(store) = self.budget.store.as_ref().filter(|_| unwritten.abs() > 0.0) {
@@ -224,7 +313,13 @@ impl SpendingBudget {
             if *left >= max_cost {
                 *left -= max_cost;
                 let day = self.ledger().today;
-                return Some(Reservation { budget: self, amount: max_cost, day, written: 0.0 });
+                return Some(Reservation {
+                    budget: self,
+                    amount: max_cost,
+                    day,
+                    written: 0.0,
+                    hold: None,
+                });
             }
             std::mem::take(&mut *left)
         };
@@ -251,6 +346,40 @@ impl Drop for BudgetHold<'_> {
         let left = std::mem::take(&mut *self.held.0.lock());
         self.budget.release(left);
     }
+}
+
+/// The reason why the replicas' books have no hold for an attempt.
+enum HoldRefusal {
+    /// Other holds take the room.
+    Blocked(Duration),
+    /// The money is spent.
+    UsedUp(String),
+}
+
+/// The time within which the cost of an attempt is booked after its end.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// The time for which an attempt waits for a coordinator that does not answer.
+const OUTAGE_PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two attempts to reach the coordinator.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// An amount in millionths, rounded by `round`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "costs are not negative; the conversion saturates"
+)]
+fn micros(amount: f64, round: fn(f64) -> f64) -> u64 {
+    // Products such as 0.07 * 1e6 are not whole.
+    let exact = amount * 1e6;
+    let nearest = exact.round();
+    let close = (exact - nearest).abs() < 1e-3;
+    (if close { nearest } else { round(exact) }) as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for a message")]
+fn currency(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
 const DAY: u64 = 86_400;

@@ -14,7 +14,7 @@ use crate::retry::Backoff;
 const EWMA: f64 = 0.1;
 const MINUTE: Duration = Duration::from_secs(60);
 /// The longest pause. An address that asks for more is asked again after it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
 /// The quotas taken for a request.
 #[derive(Debug, Clone, Copy)]

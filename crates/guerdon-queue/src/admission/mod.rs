@@ -34,6 +34,7 @@ pub use self::demand::{
     AddressState, AddressStatus, AdmissionLimits, AdmissionStatus, Demand, Flow, LoadSignal,
     ProbeResult, Refusal, TokenEstimate,
 };
+use self::lane::LONGEST_PAUSE;
 use self::state::{AdmissionState, Grant, Wakeup};
 use crate::fair::QueuePosition;
 use crate::quota::QuotaReports;
@@ -125,6 +126,14 @@ impl Admission {
         let ahead = requests.saturating_sub(1);
         let ahead = (ahead, tokens.saturating_mul(ahead));
         self.state.lock().quota_wait(tokens, ahead, Instant::now())
+    }
+
+    /// Pauses an address, as if it had asked for it: another client was told.
+    pub fn pause(&self, address: usize, pause: Duration) {
+        if let Some(lane) = self.state.lock().lanes.get_mut(address) {
+            lane.pause(pause.min(LONGEST_PAUSE), Instant::now());
+        }
+        self.changed.notify_one();
     }
 
     /// The load: the number of requests in flight and waiting, divided by the limit of requests in

@@ -15,6 +15,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use guerdon_cluster::ClusterConfig;
 use guerdon_judge::{EndpointConfig, Pooling, RubricMode};
 use guerdon_ledger::LedgerConfig;
 use guerdon_model::ModelConfig;
@@ -49,6 +50,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Rubrics that come with rollouts.
     pub rubrics: RubricsConfig,
+    /// The store that several servers share.
+    pub cluster: ClusterConfig,
     /// Reward models, by name.
     pub models: BTreeMap<String, ModelConfig>,
     /// Judge endpoints, by name.

@@ -23,10 +23,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use guerdon_cluster::{CoordinationState, Coordinator as _, Redis};
 use guerdon_ledger::LedgerWriter;
 use guerdon_queue::WorkThreads;
-use guerdon_types::{IncomingRequest, Info, Invalid, ProfileName, ScoreRequest};
+use guerdon_types::{ClusterInfo, IncomingRequest, Info, Invalid, ProfileName, ScoreRequest};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigSource};
@@ -74,6 +76,9 @@ pub struct Engine {
     listening: OnceLock<SocketAddr>,
     /// The ledger, once a server runs that has one.
     ledger: OnceLock<LedgerWriter>,
+    /// Cancelled at the end of the coordination between replicas.
+    alone: CancellationToken,
+    coordination: TaskTracker,
 }
 
 /// The loads so far.
@@ -127,6 +132,8 @@ impl Engine {
             last_read: Mutex::new(files),
             listening: OnceLock::new(),
             ledger: OnceLock::new(),
+            alone: CancellationToken::new(),
+            coordination: TaskTracker::new(),
         }))
     }
 
@@ -174,6 +181,27 @@ impl Engine {
             tracing::debug!("the engine already has a ledger");
         }
         Ok(())
+    }
+
+    /// The coordinator over a store, if the configuration names one.
+    pub(crate) fn cluster(&self) -> Option<&Arc<Redis>> {
+        self.loader.cluster()
+    }
+
+    /// Connects to the store that replicas share, if the configuration names one, and keeps the
+    /// connection in a task until [`Engine::close`] or the stop of the server. Must be called on
+    /// the runtime.
+    pub fn start_coordination(&self) {
+        if let Some(cluster) = self.cluster() {
+            self.coordination.spawn(Arc::clone(cluster).run(self.alone.clone()));
+        }
+    }
+
+    /// Ends the connection to the store, after the last judge call.
+    pub(crate) async fn stop_coordination(&self) {
+        self.alone.cancel();
+        self.coordination.close();
+        self.coordination.wait().await;
     }
 
     /// The ledger, if the server has one.
@@ -402,7 +430,25 @@ impl Engine {
             generation: snapshot.generation,
             candidate: serving.candidate_info(),
             last_reload_error: self.last_error.lock().clone(),
+            cluster: self.cluster_info(&snapshot.config),
         }
+    }
+
+    /// The state of the coordination between replicas.
+    fn cluster_info(&self, config: &Config) -> Option<ClusterInfo> {
+        let cluster = self.cluster()?;
+        let detail = match cluster.state() {
+            CoordinationState::Up => None,
+            CoordinationState::Down { detail } => Some(detail),
+            _ => return None,
+        };
+        Some(ClusterInfo {
+            namespace: config.cluster.namespace.clone(),
+            replica: cluster.id().to_owned(),
+            up: detail.is_none(),
+            detail,
+            replicas: cluster.replicas(),
+        })
     }
 
     /// The files to watch: those of the snapshot that serves, and those that the last load tried to
@@ -453,6 +499,7 @@ impl Engine {
     /// Waits for paid judge calls, then stops the models; for an engine without a server.
     pub async fn close(self: &Arc<Self>) {
         self.finish_calls().await;
+        self.stop_coordination().await;
         self.stop_models().await;
     }
 }
@@ -473,6 +520,7 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server", old.server.needs_restart(&new.server)),
         ("reload", old.reload != new.reload),
         ("ledger", old.ledger != new.ledger),
+        ("cluster", old.cluster != new.cluster),
         (
             "limits.max_concurrent_requests",
             old.limits.max_concurrent_requests != new.limits.max_concurrent_requests,

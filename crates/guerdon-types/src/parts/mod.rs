@@ -398,6 +398,9 @@ pub enum AbstainWhy {
     NotFinite,
     /// A context value that the source needs is missing.
     MissingContext,
+    /// The store that replicas share did not answer, and the source's shared limits do not allow a
+    /// call without it. Only with `[cluster]` in the configuration.
+    Coordination,
     /// A fault of guerdon; the server's log has the details.
     Internal,
 }
@@ -414,6 +417,7 @@ impl AbstainWhy {
             | Self::Unreachable
             | Self::EndpointError
             | Self::MissingContext
+            | Self::Coordination
             | Self::Internal => AbstainCause::Infrastructure,
             Self::Refused
             | Self::Truncated
@@ -440,6 +444,7 @@ impl AbstainWhy {
             Self::TooLong => "too_long",
             Self::NotFinite => "not_finite",
             Self::MissingContext => "missing_context",
+            Self::Coordination => "coordination",
             Self::Internal => "internal",
         }
     }

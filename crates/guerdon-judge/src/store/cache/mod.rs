@@ -11,6 +11,7 @@ pub(crate) mod cassette;
 mod log;
 mod maintain;
 mod outage;
+pub(crate) mod shared;
 pub(crate) mod store;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tracing::Instrument as _;
 use crate::ask::answer::{Failure, JudgeAnswer};
 use crate::ask::key::QuestionKey;
 use crate::config::{CacheConfig, CacheMode};
+use crate::store::cache::shared::FetchedAnswer;
 
 pub use maintain::{PromptStats, Purge, StoreStats};
 pub use store::Store;
@@ -73,7 +75,7 @@ impl AnswerCache {
     pub(crate) async fn coalesce(
         &self,
         key: QuestionKey,
-        call: impl Future<Output = (Result<JudgeAnswer, Failure>, Usage)> + Send + 'static,
+        call: impl Future<Output = FetchedAnswer> + Send + 'static,
     ) -> Option<CoalescedCall> {
         let answers = self.clone();
         let flight = async move {
@@ -83,10 +85,9 @@ impl AnswerCache {
                 if let Some(answer) = answers.on_disk(key).await {
                     return Ok(Arc::new(answer));
                 }
-                led = true;
-                let (answer, spent) = call.await;
-                usage = spent;
-                let answer = answer?;
+                let FetchedAnswer { result, usage: spent, cached } = call.await;
+                (usage, led) = (spent, !cached);
+                let answer = result?;
                 answers.keep(key, &answer).await;
                 Ok(Arc::new(answer))
             };

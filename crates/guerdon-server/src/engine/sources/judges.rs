@@ -127,12 +127,13 @@ impl Loader {
                 metrics.judges.call(&label, event);
             }
         };
-        Services::new(self.tasks.clone(), observer).with_root(root).with_keys(
-            move |KeyPlace { env, file }| {
-                resolve(SecretPlace { what: &what, env, file }, &folder, environment.as_ref())
-                    .map_err(|error: SecretError| error.to_string())
-            },
-        )
+        let services = Services::new(self.tasks.clone(), observer)
+            .with_root(root)
+            .with_coordinator(self.coordinator());
+        services.with_keys(move |KeyPlace { env, file }| {
+            resolve(SecretPlace { what: &what, env, file }, &folder, environment.as_ref())
+                .map_err(|error: SecretError| error.to_string())
+        })
     }
 }
 

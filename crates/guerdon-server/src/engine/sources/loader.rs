@@ -1,8 +1,9 @@
 //! The loader and the state of one load.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use guerdon_cluster::{Alone, Coordinator, Redis};
 use guerdon_queue::WorkThreads;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
@@ -10,7 +11,9 @@ use tokio_util::task::TaskTracker;
 use super::parts::SharedParts;
 use crate::config::{Config, ConfigSource};
 use crate::engine::rollout_rubrics::RolloutRubrics;
+use crate::error::LoadError;
 use crate::load::file_set::FileSet;
+use crate::load::secrets::{SecretPlace, resolve_in};
 use crate::observe::metrics::Metrics;
 
 /// Builds snapshots, and keeps the parts that outlive a snapshot: loaded models, endpoints with
@@ -22,6 +25,8 @@ pub(crate) struct Loader {
     pub(super) tasks: TaskTracker,
     pub(super) rule_threads: Arc<WorkThreads>,
     pub(super) parts: Mutex<SharedParts>,
+    /// The coordinator of the first load that got this far; it is kept until the server stops.
+    cluster: OnceLock<Option<Arc<Redis>>>,
 }
 
 /// One load in progress: its inputs, the files that it reads, and the parts that it builds.
@@ -55,6 +60,41 @@ impl Loader {
         tasks: TaskTracker,
         rule_threads: Arc<WorkThreads>,
     ) -> Self {
-        Self { source, metrics, tasks, rule_threads, parts: Mutex::default() }
+        let (parts, cluster) = (Mutex::default(), OnceLock::new());
+        Self { source, metrics, tasks, rule_threads, parts, cluster }
+    }
+
+    /// Builds the coordinator of the configuration, if there is none yet. It is not connected.
+    pub(super) fn build_cluster(
+        &self,
+        config: &Config,
+        files: &mut FileSet,
+        root: &Path,
+    ) -> Result<(), LoadError> {
+        config.cluster.check()?;
+        if self.cluster.get().is_some() {
+            return Ok(());
+        }
+        let (env, file) =
+            (config.cluster.password_env.as_deref(), config.cluster.password_file.as_deref());
+        let place = SecretPlace { what: "the store of [cluster]", env, file };
+        let password = resolve_in(files, place, root, self.source.environment.as_ref())?;
+        let redis = Redis::new(&config.cluster, password.as_ref(), self.tasks.clone())?;
+        // Loads do not overlap, so it is still empty.
+        drop(self.cluster.set(redis));
+        Ok(())
+    }
+
+    /// The coordinator over a store, if the configuration names one.
+    pub(crate) fn cluster(&self) -> Option<&Arc<Redis>> {
+        self.cluster.get()?.as_ref()
+    }
+
+    /// The coordinator of sources.
+    pub(super) fn coordinator(&self) -> Arc<dyn Coordinator> {
+        match self.cluster() {
+            Some(redis) => Arc::clone(redis) as Arc<dyn Coordinator>,
+            None => Arc::new(Alone),
+        }
     }
 }

@@ -64,6 +64,7 @@ impl Loader {
             ));
         }
         config.ledger.check()?;
+        self.build_cluster(&config, files, &root)?;
         let default_profile = ProfileName::from(default_profile);
         let mut load = LoadJob::new(&config, &root, files);
         load.rubrics = self.rubrics(&mut load)?;

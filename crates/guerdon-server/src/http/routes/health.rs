@@ -2,6 +2,7 @@
 //! stops.
 
 use axum::extract::State;
+use guerdon_cluster::{CoordinationState, Coordinator as _};
 use guerdon_types::{Problem, ProblemCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,14 +20,26 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Readiness: answers 200 while the server takes requests.
+/// The line about the coordination between replicas; empty without `[cluster]`.
+fn coordination(app: &App) -> String {
+    match app.engine.cluster().map(|cluster| cluster.state()) {
+        Some(CoordinationState::Up) => "coordination: up\n".to_owned(),
+        Some(CoordinationState::Down { detail }) => {
+            format!("coordination: down ({})\n", detail.replace('\n', " "))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Readiness: answers 200 while the server takes requests. With `[cluster]` a second line has the
+/// state of the coordination: without its store a server goes on alone, within its part of quotas.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses(
     (status = 200, description = "The server takes requests.", body = String),
     (status = 503, description = "The server is starting or stopping.", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
+pub(crate) async fn readyz(State(app): State<App>) -> Result<String, ApiError> {
     if app.is_ready() {
-        Ok("ready\n")
+        Ok(format!("ready\n{}", coordination(&app)))
     } else {
         Err(ApiError::new(ProblemCode::NotReady, "the server is stopping"))
     }

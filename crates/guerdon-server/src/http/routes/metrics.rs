@@ -29,6 +29,9 @@ async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, ApiError> 
     if let Some(ledger) = app.engine.ledger() {
         metrics.ledger.set(ledger.counts());
     }
+    if let Some(cluster) = app.engine.cluster() {
+        metrics.cluster.set(&snapshot.config.cluster.namespace, cluster);
+    }
     let text = metrics
         .render()
         .map_err(|error| ApiError::new(ProblemCode::Internal, error.to_string()))?;

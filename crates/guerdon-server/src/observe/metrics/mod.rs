@@ -1,6 +1,7 @@
 //! Metrics of the server: names, labels and histogram buckets. Label values come from closed sets.
 //! The registry is a value that is passed around, not a global.
 
+mod cluster;
 mod connections;
 mod histograms;
 mod judge_states;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::cluster::ClusterMetrics;
 pub(crate) use self::connections::ConnectionMetrics;
 use self::histograms::{counts, seconds, tokens};
 pub(crate) use self::judge_states::JudgeStates;
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub(crate) rewards: RewardMetrics,
     /// Metrics of the ledger.
     pub(crate) ledger: LedgerMetrics,
+    /// Metrics of the coordination between replicas.
+    pub(crate) cluster: ClusterMetrics,
     requests_in_flight: Gauge,
     model_queued: Family<ModelLabels, Gauge>,
     source_seconds: Family<SourceLabels, Histogram, fn() -> Histogram>,
@@ -162,6 +166,7 @@ impl Metrics {
         );
         let rewards = RewardMetrics::register(&mut registry);
         let ledger = LedgerMetrics::register(&mut registry);
+        let cluster = ClusterMetrics::register(&mut registry);
         let requests_in_flight = register!(
             Gauge::<i64>::default(),
             "http_requests_in_flight",
@@ -248,6 +253,7 @@ impl Metrics {
             request_seconds,
             rewards,
             ledger,
+            cluster,
             requests_in_flight,
             model_queued,
             source_seconds,
