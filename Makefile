@@ -11,7 +11,7 @@ MINUTES ?= 3
 SECONDS ?= 120
 FLOOR ?= 2.28
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-metrics test-lsp test-ui test-postgres test-wheels test-deploy check-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-metrics test-lsp test-ui test-postgres test-cluster test-wheels test-deploy check-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -83,6 +83,10 @@ test-ui: ## The inspector in Chromium, with axe; installs Chromium and axe-core 
 
 test-postgres: ## Ledgers in PostgreSQL, on servers that the tests start; needs Debian's postgresql
 	GUERDON_REQUIRE_POSTGRES=1 timeout 15m $(CARGO) test --workspace --locked --test it -- postgres database
+
+test-cluster: ## Servers that share over Redis, through faults; needs Debian's redis-server, and uses haproxy and libfaketime
+	GUERDON_REQUIRE_REDIS=1 timeout 15m $(CARGO) test --package guerdon-cluster --package guerdon-judge --locked --test it
+	GUERDON_REQUIRE_REDIS=1 timeout 15m $(CARGO) test --package guerdon-cli --locked --test cluster -- --nocapture --test-threads 1
 
 soak: onnxruntime ## Mixed traffic for MINUTES against the release build; fails if its memory grows
 	$(CARGO) build --release --package guerdon-cli --locked

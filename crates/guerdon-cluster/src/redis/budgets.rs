@@ -31,15 +31,15 @@ struct Scope {
     /// This replica's settled total of each account.
     totals: HashMap<String, u64>,
     /// Its outstanding holds.
-    holds: HashMap<String, Outstanding>,
+    holds: HashMap<String, OutstandingHold>,
     /// Holds whose cost the store does not know yet.
-    unsettled: Vec<Unsettled>,
+    unsettled: Vec<UnsettledHold>,
     /// The time since which the store's counts are whole, as it said last.
     whole_since: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
-struct Outstanding {
+struct OutstandingHold {
     accounts: Vec<String>,
     amount: u64,
     until: Instant,
@@ -49,7 +49,7 @@ struct Outstanding {
 
 /// A hold whose cost is to be booked.
 #[derive(Debug)]
-struct Unsettled {
+struct UnsettledHold {
     hold: BudgetHold,
     cost: u64,
     whole_since: u64,
@@ -71,9 +71,10 @@ impl Budgets {
         request: HoldRequest<'_>,
     ) -> Result<HoldGrant, CoordinatorError> {
         let HoldRequest { scope, accounts, amount, expires_after } = request;
+        let store_run = self.link.store_run()?;
         let id = format!("{}:{:016x}", self.link.id(), rand::random::<u64>());
         let names: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
-        let outstanding = Outstanding {
+        let outstanding = OutstandingHold {
             accounts: names.clone(),
             amount,
             until: Instant::now() + expires_after,
@@ -97,7 +98,7 @@ impl Budgets {
             amount,
             lifetime: expires_after,
             replica: self.link.id(),
-            store_run: &self.link.store_run().unwrap_or_default(),
+            store_run: &store_run,
         };
         let command = scripts::hold(self.link.keys(), &arguments);
         let reply = self.link.send::<(u8, usize, u64, u64, u64)>(&command).await;
@@ -131,13 +132,13 @@ impl Budgets {
     fn forget_later(&self, hold: BudgetHold) {
         if let Some(known) = self.scopes.lock().get_mut(&hold.scope) {
             known.holds.remove(&hold.id);
-            known.unsettled.push(Unsettled { hold, cost: 0, whole_since: 0 });
+            known.unsettled.push(UnsettledHold { hold, cost: 0, whole_since: 0 });
         }
     }
 
     /// Writes the outstanding holds again if the store has lost its counts since.
     async fn note_whole_since(&self, scope: &str, since: u64) -> Result<(), CoordinatorError> {
-        let again: Vec<(String, Outstanding)> = {
+        let again: Vec<(String, OutstandingHold)> = {
             let mut scopes = self.scopes.lock();
             let Some(known) = scopes.get_mut(scope) else { return Ok(()) };
             if known.whole_since.replace(since).is_none_or(|before| before == since) {
@@ -150,7 +151,7 @@ impl Budgets {
             })
             .collect()
         };
-        for (id, Outstanding { accounts, amount, until, .. }) in again {
+        for (id, OutstandingHold { accounts, amount, until, .. }) in again {
             let left = until.saturating_duration_since(Instant::now());
             let accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
             let keys = self.link.keys();
@@ -166,7 +167,7 @@ impl Budgets {
             let known = scopes.entry(hold.scope.clone()).or_default();
             known.holds.remove(&hold.id).map_or(0, |hold| hold.whole_since)
         };
-        let unsettled = Unsettled { hold, cost, whole_since };
+        let unsettled = UnsettledHold { hold, cost, whole_since };
         if self.book(&unsettled).await.is_err()
             && let Some(known) = self.scopes.lock().get_mut(&unsettled.hold.scope)
         {
@@ -175,8 +176,8 @@ impl Budgets {
     }
 
     /// Replaces a hold by its cost in the store and in this replica's totals.
-    async fn book(&self, unsettled: &Unsettled) -> Result<(), CoordinatorError> {
-        let Unsettled { hold, cost, whole_since } = unsettled;
+    async fn book(&self, unsettled: &UnsettledHold) -> Result<(), CoordinatorError> {
+        let UnsettledHold { hold, cost, whole_since } = unsettled;
         let totals: Vec<(&str, u64)> = {
             let mut scopes = self.scopes.lock();
             let known = scopes.entry(hold.scope.clone()).or_default();
@@ -204,6 +205,7 @@ impl Budgets {
 
     /// Writes the totals again, and books what waited for a connection.
     pub(super) async fn beat(&self) -> Result<(), CoordinatorError> {
+        let store_run = self.link.store_run()?;
         let scopes: Vec<String> = self.scopes.lock().keys().cloned().collect();
         for scope in scopes {
             let (unsettled, totals, live) = {
@@ -228,7 +230,7 @@ impl Budgets {
                 amount: 0,
                 lifetime: BLOCKED,
                 replica: self.link.id(),
-                store_run: &self.link.store_run().unwrap_or_default(),
+                store_run: &store_run,
             };
             let command = scripts::hold(self.link.keys(), &arguments);
             let told = self.link.send::<(u8, usize, u64, u64, u64)>(&command).await;
@@ -253,7 +255,7 @@ impl Budgets {
         Ok(())
     }
 
-    fn put_back(&self, scope: &str, unsettled: Vec<Unsettled>) {
+    fn put_back(&self, scope: &str, unsettled: Vec<UnsettledHold>) {
         let mut scopes = self.scopes.lock();
         scopes.entry(scope.to_owned()).or_default().unsettled.extend(unsettled);
     }

@@ -89,9 +89,19 @@ impl Link {
         self.state.borrow().clone()
     }
 
-    /// The identity of the store's process; `None` without a connection.
-    pub(super) fn store_run(&self) -> Option<String> {
-        self.connection.load().as_ref().map(|connection| connection.run.clone())
+    /// The identity of the store's process.
+    pub(super) fn store_run(&self) -> Result<String, CoordinatorError> {
+        let connection = self.connection.load();
+        connection.as_ref().map(|one| one.run.clone()).ok_or_else(|| self.unavailable())
+    }
+
+    /// The error of a command without a connection.
+    fn unavailable(&self) -> CoordinatorError {
+        let detail = match self.state() {
+            CoordinationState::Down { detail } => detail,
+            _ => "not connected".to_owned(),
+        };
+        CoordinatorError::Unavailable { detail }
     }
 
     /// Sends a command and reads its reply.
@@ -99,13 +109,7 @@ impl Link {
         &self,
         command: &Cmd,
     ) -> Result<T, CoordinatorError> {
-        let Some(connection) = self.connection.load_full() else {
-            let detail = match self.state() {
-                CoordinationState::Down { detail } => detail,
-                _ => "not connected".to_owned(),
-            };
-            return Err(CoordinatorError::Unavailable { detail });
-        };
+        let connection = self.connection.load_full().ok_or_else(|| self.unavailable())?;
         let mut commands = connection.commands.clone();
         let replied = tokio::time::timeout(self.timeout, command.query_async(&mut commands)).await;
         let detail = match replied {

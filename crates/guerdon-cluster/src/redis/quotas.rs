@@ -116,10 +116,7 @@ impl Quotas {
 
     /// Tells the store the counts, and asks for a slice unless `amount` is zero.
     async fn ask(&self, quota: &SharedQuota, amount: u64) -> Result<(), CoordinatorError> {
-        let Some(store_run) = self.link.store_run() else {
-            let detail = "not connected".to_owned();
-            return Err(CoordinatorError::Unavailable { detail });
-        };
+        let store_run = self.link.store_run()?;
         let (counts, slot, limit, want) = {
             let mut slice = quota.slice.lock();
             let (counts, want) = match amount {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use guerdon_cluster::{Alone, Coordinator};
 use guerdon_fusion::{Ask, RewardSource};
 use guerdon_judge::{
     CallEvent, Endpoint, EndpointConfig, JudgeSource, Prompts, Services, SourceText,
@@ -63,6 +64,15 @@ impl House {
     }
 
     pub(crate) fn configured(config: EndpointConfig, prompts: &[&str]) -> Self {
+        Self::coordinated(config, prompts, Arc::new(Alone))
+    }
+
+    /// A judge that shares through `coordinator`.
+    pub(crate) fn coordinated(
+        config: EndpointConfig,
+        prompts: &[&str],
+        coordinator: Arc<dyn Coordinator>,
+    ) -> Self {
         let text = |id: &&str| SourceText {
             name: format!("{id}.md"),
             text: RUBRIC.replace("id = \"manners\"", &format!("id = \"{id}\"")),
@@ -74,7 +84,8 @@ impl House {
         let heard = Arc::clone(&events);
         let config = EndpointConfig { backoff: Duration::ZERO, ..config };
         let observer = move |event: &CallEvent| heard.lock().unwrap().push(event.clone());
-        let endpoint = Endpoint::build(config, &Services::new(tasks.clone(), observer)).unwrap();
+        let services = Services::new(tasks.clone(), observer).with_coordinator(coordinator);
+        let endpoint = Endpoint::build(config, &services).unwrap();
         Self { source: Arc::new(JudgeSource::new(endpoint, Arc::new(prompts))), tasks, events }
     }
 

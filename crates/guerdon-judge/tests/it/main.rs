@@ -26,6 +26,7 @@ mod quotas;
 mod quotations;
 mod real_servers;
 mod reasoning;
+mod replicas;
 mod servers;
 mod shipped;
 mod states;
