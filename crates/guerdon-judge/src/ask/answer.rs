@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use guerdon_queue::CoordinatorError;
 use guerdon_types::{AbstainReason, AbstainWhy, Usage};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -49,6 +50,12 @@ impl Failure {
     pub(crate) fn over_budget(detail: String) -> Self {
         // Clients of the first version have no `why` for a used-up budget; this is the nearest.
         Self::new(AbstainWhy::RateLimited, detail).because(Some(AbstainReason::Budget))
+    }
+
+    /// The failure of a question for which the coordinator was needed and did not answer.
+    pub(crate) fn uncoordinated(error: &CoordinatorError) -> Self {
+        let detail = format!("{error}; the judge's shared limits do not allow a call without it");
+        Self::new(AbstainWhy::Coordination, detail)
     }
 
     /// Adds the reason.

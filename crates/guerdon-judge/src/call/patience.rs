@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use guerdon_queue::Flow;
+use guerdon_types::AbstainWhy;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::ask::answer::PatienceEnd;
+use crate::ask::answer::{Failure, PatienceEnd};
 use crate::store::budget::HeldMoney;
 
 /// Patience of the first caller.
@@ -42,4 +43,10 @@ impl Patience {
             deadline = deadline => Err(PatienceEnd::Deadline(deadline)),
         }
     }
+}
+
+/// The failure of a question whose caller stopped waiting.
+pub(crate) fn gave_up_waiting(patience_end: PatienceEnd) -> Failure {
+    let detail = "the request's deadline passed before the judge could be asked";
+    Failure { patience_end: Some(patience_end), ..Failure::new(AbstainWhy::Deadline, detail) }
 }

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_queue::{
-    Admission, AdmissionLimits, CoordinatorError, QuotaGrant, QuotaRequest, QuotaUnits,
-};
+use guerdon_queue::{Admission, AdmissionLimits, QuotaGrant, QuotaRequest, QuotaUnits};
 use guerdon_types::AbstainWhy;
 use tokio::time::Instant;
 
 use crate::ask::answer::{Failure, PatienceEnd};
-use crate::call::patience::Patience;
+use crate::call::patience::{Patience, gave_up_waiting};
 use crate::call::services::SharedCoordinator;
-use crate::call::ticket::gave_up_waiting;
 
 /// The time for which a request waits for a coordinator that does not answer.
 const OUTAGE_PATIENCE: Duration = Duration::from_secs(5);
@@ -60,14 +57,6 @@ impl SharedUnits {
             coordinator.settle_quota(&quota, units, 0);
         }
     }
-}
-
-/// The failure of a question for which the coordinator was needed and did not answer.
-pub(crate) fn uncoordinated(error: &CoordinatorError) -> Failure {
-    Failure::new(
-        AbstainWhy::Coordination,
-        format!("{error}; the judge's shared limits do not allow a call without it"),
-    )
 }
 
 impl SharedLimits {
@@ -166,7 +155,7 @@ impl SharedLimits {
                     });
                 }
                 Err(_) if started.elapsed() < OUTAGE_PATIENCE => RETRY,
-                Err(error) => return Err(uncoordinated(&error)),
+                Err(error) => return Err(Failure::uncoordinated(&error)),
             };
             patience.wait(tokio::time::sleep(wait)).await.map_err(gave_up_waiting)?;
         }

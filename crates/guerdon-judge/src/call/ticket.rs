@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::ask::answer::{Failure, PatienceEnd};
 use crate::call::judge_client::JudgeClient;
-use crate::call::patience::Patience;
+use crate::call::patience::{Patience, gave_up_waiting};
 use crate::call::permit::CallPermit;
 use crate::store::budget::Reservation;
 
@@ -126,10 +126,4 @@ impl JudgeClient {
         );
         Failure { detail, ..failure }
     }
-}
-
-/// The failure of a question whose caller stopped waiting.
-pub(crate) fn gave_up_waiting(patience_end: PatienceEnd) -> Failure {
-    let detail = "the request's deadline passed before the judge could be asked";
-    Failure { patience_end: Some(patience_end), ..Failure::new(AbstainWhy::Deadline, detail) }
 }

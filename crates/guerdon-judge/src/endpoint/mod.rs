@@ -3,6 +3,7 @@
 //! the answers and the limits.
 
 mod settings;
+mod shared_answers;
 mod whole;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::shared_answers::SharedAnswers;
 use crate::ask::answer::{Failure, JudgeAnswer, Outcome};
 use crate::ask::key::{self, Identity, IdentityConfig, QuestionKey};
 use crate::ask::question::JudgeQuestion;
@@ -30,7 +32,6 @@ use crate::error::Error;
 use crate::store::audit::AuditLog;
 use crate::store::budget::{HeldMoney, SpendingBudget};
 use crate::store::cache::cassette::Cassette;
-use crate::store::cache::shared::SharedAnswers;
 use crate::store::cache::{AnswerCache, Store};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
 

@@ -10,13 +10,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_queue::{Alone, BudgetAccount, BudgetHold as SharedHold, HoldGrant, HoldRequest};
+use guerdon_queue::{
+    Alone, BudgetAccount, BudgetHold as SharedHold, Coordinator, HoldGrant, HoldRequest,
+};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::ask::answer::{Failure, now_seconds};
-use crate::call::services::SharedCoordinator;
-use crate::call::shared::uncoordinated;
 use crate::config::BudgetConfig;
 use crate::error::Error;
 use crate::store::cache::Store;
@@ -30,7 +30,7 @@ pub(crate) struct SpendingBudget {
     ledger: Mutex<SpendLedger>,
     /// Notified when a reservation ends.
     freed: Notify,
-    coordinator: SharedCoordinator,
+    coordinator: Arc<dyn Coordinator>,
     /// The time after which the hold of an attempt counts as spent.
     hold_for: Duration,
 }
@@ -89,7 +89,7 @@ impl SpendingBudget {
     }
 
     /// The budget as a part of one that all replicas share. An attempt takes at most `attempt`.
-    pub(crate) fn shared_by(self, coordinator: SharedCoordinator, attempt: Duration) -> Self {
+    pub(crate) fn shared_by(self, coordinator: Arc<dyn Coordinator>, attempt: Duration) -> Self {
         Self { coordinator, hold_for: attempt.saturating_add(SETTLED_WITHIN), ..self }
     }
 
@@ -237,7 +237,7 @@ impl Reservation<'_> {
                 );
                 Ok(Some(HoldRefusal::UsedUp(detail)))
             }
-            Err(error) => Err(uncoordinated(&error)),
+            Err(error) => Err(Failure::uncoordinated(&error)),
         }
     }
 

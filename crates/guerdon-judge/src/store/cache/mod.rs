@@ -11,7 +11,6 @@ pub(crate) mod cassette;
 mod log;
 mod maintain;
 mod outage;
-pub(crate) mod shared;
 pub(crate) mod store;
 
 use std::sync::Arc;
@@ -25,7 +24,6 @@ use tracing::Instrument as _;
 use crate::ask::answer::{Failure, JudgeAnswer};
 use crate::ask::key::QuestionKey;
 use crate::config::{CacheConfig, CacheMode};
-use crate::store::cache::shared::FetchedAnswer;
 
 pub use maintain::{PromptStats, Purge, StoreStats};
 pub use store::Store;
@@ -38,6 +36,16 @@ pub(crate) struct AnswerCache {
     mode: CacheMode,
     ttl: Duration,
     tasks: TaskTracker,
+}
+
+/// The result of a question that is not in this process's cache.
+#[derive(Debug)]
+pub(crate) struct FetchedAnswer {
+    pub(crate) result: Result<JudgeAnswer, Failure>,
+    /// The cost of this process's own call.
+    pub(crate) usage: Usage,
+    /// Set if another replica has made the call.
+    pub(crate) cached: bool,
 }
 
 /// The result of a coalesced call.

@@ -8,19 +8,9 @@ use guerdon_types::Usage;
 
 use crate::ask::answer::{Failure, JudgeAnswer};
 use crate::ask::key::QuestionKey;
-use crate::call::patience::Patience;
+use crate::call::patience::{Patience, gave_up_waiting};
 use crate::call::services::SharedCoordinator;
-use crate::call::ticket::gave_up_waiting;
-
-/// The result of a question that is not in this process's cache.
-#[derive(Debug)]
-pub(crate) struct FetchedAnswer {
-    pub(crate) result: Result<JudgeAnswer, Failure>,
-    /// The cost of this process's own call.
-    pub(crate) usage: Usage,
-    /// Set if another replica has made the call.
-    pub(crate) cached: bool,
-}
+use crate::store::cache::FetchedAnswer;
 
 /// The answers of all replicas.
 #[derive(Debug, Clone)]
