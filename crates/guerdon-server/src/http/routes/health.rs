@@ -31,8 +31,10 @@ fn coordination(app: &App) -> String {
     }
 }
 
-/// Readiness: answers 200 while the server takes requests. With `[cluster]` a second line has the
-/// state of the coordination: without its store a server goes on alone, within its part of quotas.
+/// Readiness: answers 200 while the server takes requests.
+///
+/// With `[cluster]` a second line has the state of the coordination. Without its store a server goes
+/// on alone, within its part of quotas.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses(
     (status = 200, description = "The server takes requests.", body = String),
     (status = 503, description = "The server is starting or stopping.", body = Problem, content_type = "application/problem+json"),
