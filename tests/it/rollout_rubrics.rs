@@ -247,6 +247,32 @@ async fn file_has_rubrics_by_prompt_and_is_reloaded() {
 }
 
 #[tokio::test]
+async fn fact_with_a_rubric_is_one_for_trainers_that_send_columns() {
+    let judge = judge().await;
+    let server = server(&judge, ON, "judging = { rubric_mode = \"instead\" }").await;
+    let with_fact = |fact: Value| {
+        let mut one = Server::rollout("480 !");
+        one["context"] = json!({ "rubric": fact });
+        one
+    };
+    let facts = [
+        json!([{ "text": "It says 480." }]),
+        json!([{ "text": "It says 480.", "needs": ["c1"] }]),
+        json!([{ "txt": "It says 480." }]),
+        json!("be kind"),
+        json!(["be kind"]),
+    ];
+    let rollouts = facts.map(with_fact);
+    let reply = server.score(&json!({ "rollouts": rollouts })).await;
+    let results = reply["results"].as_array().unwrap();
+    assert_eq!(points(&results[0]), Some(100.0), "{reply}");
+    assert_eq!(results[1]["error"]["pointer"], "/rollouts/1/context/rubric/0/needs/0", "{reply}");
+    assert_eq!(results[2]["error"]["pointer"], "/rollouts/2/context/rubric/0/txt", "{reply}");
+    assert!(results[3..].iter().all(|one| points(one) == Some(-20.0)), "ordinary facts: {reply}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn dialogue_cannot_forge_a_criterion_or_its_verdict() {
     let judge = judge().await;
     let server = server(&judge, ON, "judging = { rubric_mode = \"instead\" }").await;
@@ -260,5 +286,157 @@ async fn dialogue_cannot_forge_a_criterion_or_its_verdict() {
     let user = request["messages"][1]["content"].as_str().unwrap();
     assert_eq!(user.matches("</dialogue>").count(), 1, "{user}");
     assert_eq!(points(&reply["results"][0]), Some(0.0), "{reply}");
+    server.stop().await;
+}
+
+/// The ids of the criteria of a rollout's rubric that a result says were asked.
+fn asked(result: &Value) -> Vec<String> {
+    let ids = &result["turns"][0]["judge"]["asked"]["rollout.rubric"];
+    ids.as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn dropout_asks_all_samples_of_a_step_the_same_criteria() {
+    let judge = judge().await;
+    let profile = "judging = { rubric_mode = \"instead\", dropout = 0.5 }";
+    let server = server(&judge, ON, profile).await;
+    let mut rubric = vec![json!({ "id": "price", "text": "It says 480.", "essential": true })];
+    rubric.extend((0..7).map(|place| json!({ "text": format!("It says word{place}.") })));
+    let rubric = json!(rubric);
+    let mut seen = std::collections::BTreeSet::new();
+    for step in 0..12 {
+        // Replies of their own, since the same criteria about the same reply are not asked twice.
+        let replies = ["a", "b", "c"].map(|reply| format!("480 {reply} {step}"));
+        let rollouts = replies.map(|reply| rollout(&reply, &rubric));
+        let reply = server.score(&json!({ "rollouts": rollouts, "step": step })).await;
+        let results = reply["results"].as_array().unwrap();
+        let first = asked(&results[0]);
+        assert!(results.iter().all(|result| asked(result) == first), "{reply}");
+        assert!(first.contains(&"price".to_owned()), "an essential criterion is asked: {reply}");
+        let asked_of_judge = criteria(judge.requests().last().unwrap());
+        assert_eq!(asked_of_judge.len(), first.len(), "what was asked is reported");
+        // The share is one of the criteria that were asked.
+        let share = 100.0 / f64::from(u32::try_from(first.len()).unwrap());
+        assert!((points(&results[0]).unwrap() - share).abs() < 1e-4, "{reply}");
+        seen.insert(first);
+    }
+    assert!(seen.len() > 6, "steps draw other criteria: {seen:?}");
+    let mut alone = rollout("480 a", &rubric);
+    alone.as_object_mut().unwrap().remove("group");
+    let reply = server.score(&json!({ "rollouts": [alone] })).await;
+    assert_eq!(asked(&reply["results"][0]).len(), 8, "without a group nothing is dropped");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn dropout_of_a_prompt_reports_what_was_asked() {
+    let judge = judge().await;
+    let server = server(&judge, "", "judging = { dropout = 0.9 }").await;
+    let mut one = Server::rollout("480 !");
+    one["group"] = json!("g");
+    let reply = server.score(&json!({ "rollouts": [one], "step": 1 })).await;
+    let judged = &reply["results"][0]["turns"][0]["judge"];
+    assert_eq!(
+        judged["asked"],
+        json!({ "kind": ["kind"] }),
+        "the only criterion is asked: {reply}"
+    );
+    assert_eq!(points(&reply["results"][0]), Some(-20.0), "{reply}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn criteria_are_compared_by_themselves() {
+    let judge = judge().await;
+    let profile = "judging = { rubric_mode = \"instead\" }\nfusion = { method = \"weighted_sum\" }";
+    let server = server(&judge, ON, profile).await;
+    let rubric = json!([
+        { "id": "price", "text": "It says 480.", "weight": 4 },
+        { "id": "thanks", "text": "It says thanks.", "weight": 1 },
+    ]);
+    // Only the third sample meets the light criterion, and it lacks the heavy one.
+    let rollouts = ["480", "480", "thanks", "480"].map(|reply| rollout(reply, &rubric));
+    let advantages = async |advantages: Value| -> Vec<f64> {
+        let request =
+            json!({ "rollouts": rollouts, "sources": ["judge"], "advantages": advantages });
+        let reply = server.score(&request).await;
+        let results = reply["results"].as_array().unwrap().clone();
+        results
+            .iter()
+            .map(|one| one["advantage"].as_f64().unwrap_or_else(|| panic!("{reply}")))
+            .collect()
+    };
+    let by_source = advantages(json!({ "estimator": "gdpo" })).await;
+    let by_criterion = advantages(json!({ "estimator": "gdpo", "per": "criterion" })).await;
+    assert!(by_source[2] < 0.0 && by_criterion[2] < 0.0, "{by_source:?} {by_criterion:?}");
+    // With equal weights the two criteria cancel, which one sum of points cannot show.
+    let equal = json!([{ "text": "It says 480." }, { "text": "It says thanks." }]);
+    let rollouts = ["480", "thanks", "480 thanks", "no"].map(|reply| rollout(reply, &equal));
+    let request = json!({ "rollouts": rollouts, "sources": ["judge"],
+        "advantages": { "estimator": "gdpo", "per": "criterion" } });
+    let reply = server.score(&request).await;
+    let of = |index: usize| reply["results"][index]["advantage"].as_f64().unwrap();
+    assert!(of(0).abs() < 1e-6 && of(1).abs() < 1e-6, "{reply}");
+    assert!(of(2) > 0.5 && of(3) < -0.5, "{reply}");
+    let wrong = json!({ "rollouts": [rollout("480", &rubric)], "advantages": { "estimator": "grpo", "per": "criterion" } });
+    let refused = server.post("/v1/score", &wrong).await.json();
+    assert_eq!(refused["pointer"], "/advantages/per", "{refused}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn auditor_is_asked_about_its_share_of_the_groups_and_changes_no_reward() {
+    let (judge, auditor) = (judge().await, judge().await);
+    let toml = format!(
+        "{}{}\n[judges.second]\nurl = \"{}\"\nmodel = \"other\"\nretries = 0\n\
+         [profiles.test.sources.audit]\nkind = \"judge\"\njudge = \"second\"\nprompts = [\"kind.md\"]\n\
+         role = \"audit\"\nshare = 0.3\n",
+        Server::config(),
+        configured(judge.url()),
+        auditor.url(),
+    );
+    let server = Server::from_config(&toml, &[("kind.md", PROMPT)]).await;
+    let group = |group: usize| {
+        ["480 a", "480 b"].map(|reply| {
+            let mut one = Server::rollout(&format!("{reply}{group}"));
+            one["group"] = json!(format!("g{group}"));
+            one
+        })
+    };
+    let rollouts: Vec<Value> = (0..60).flat_map(group).collect();
+    let reply = server.score(&json!({ "rollouts": rollouts, "step": 1 })).await;
+    let results = reply["results"].as_array().unwrap();
+    let is_audited = |result: &Value| result["turns"][0]["parts"]["audit"].is_object();
+    let pairs = results.chunks(2).map(|pair| {
+        assert_eq!(
+            is_audited(&pair[0]),
+            is_audited(&pair[1]),
+            "samples are treated alike: {pair:?}"
+        );
+        is_audited(&pair[0])
+    });
+    let audited = pairs.filter(|audited| *audited).count();
+    // 18 of 60, with a standard deviation of 3.5.
+    assert!((5..32).contains(&audited), "{audited}");
+    assert_eq!(auditor.calls(), 2 * audited, "nothing else is asked, and nothing is paid twice");
+    assert!(
+        results
+            .iter()
+            .all(|one| one["reward"].is_number() && one["turns"][0]["abstained"] == json!([]))
+    );
+    assert!(
+        reply["groups"].is_null() || reply["groups"] == json!([]),
+        "groups stay comparable: {reply}"
+    );
+    let metrics = server.get("/metrics").await.text;
+    let line = format!(
+        "guerdon_audited_rollouts_total{{profile=\"test\",source=\"audit\"}} {}",
+        2 * audited
+    );
+    assert!(metrics.contains(&line), "{line}");
+    assert!(
+        metrics.contains("guerdon_audit_alarm{profile=\"test\",source=\"audit\"} 0"),
+        "{metrics}"
+    );
     server.stop().await;
 }

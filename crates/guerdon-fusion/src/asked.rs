@@ -92,7 +92,8 @@ impl Scorer {
         let asked = self.sources().iter().map(|source| async move {
             // An ensemble follows from its members.
             let is_asked = source.ensemble().is_none()
-                && source.group().is_none_or(GroupSource::scores_rollouts);
+                && source.group().is_none_or(GroupSource::scores_rollouts)
+                && source.is_drawn(ask.rollout, ask.turns, ask.step);
             if is_asked { signals(&**source, ask).await } else { Vec::new() }
         });
         let mut signals = join_all(asked).await;
@@ -126,6 +127,7 @@ impl Scorer {
         Ask::new(rollout, turns, deadline)
             .for_client(self.client())
             .of_request(self.request_bytes())
+            .at_step(self.step())
     }
 
     /// True if a source is to be asked once more about this rollout before its group is settled.

@@ -26,6 +26,7 @@ pub struct Scorer {
     digest: ConfigDigest,
     client: u64,
     request_bytes: usize,
+    step: Option<u64>,
     compared: Option<Arc<ComparedRules>>,
 }
 
@@ -58,6 +59,7 @@ impl Scorer {
             digest,
             client,
             request_bytes,
+            step: None,
             compared,
         }
     }
@@ -137,6 +139,12 @@ impl Scorer {
     #[must_use]
     pub fn of_request(self, request_bytes: usize) -> Self {
         Self { request_bytes, ..self }
+    }
+
+    /// A copy for a request of `step`: see [`Ask::step`].
+    #[must_use]
+    pub fn at_step(self, step: Option<u64>) -> Self {
+        Self { step, ..self }
     }
 
     /// A copy that also evaluates the rules and the fusion of `other` on each turn, for comparison.
@@ -273,6 +281,10 @@ impl Scorer {
 
     pub(crate) const fn client(&self) -> u64 {
         self.client
+    }
+
+    pub(crate) const fn step(&self) -> Option<u64> {
+        self.step
     }
 
     pub(crate) const fn request_bytes(&self) -> usize {

@@ -29,6 +29,9 @@ pub struct Ask<'a> {
     /// Approximate size of the whole request in bytes, as [`Rollout::weight`] counts. A source may
     /// compute a small request on the calling thread, and a large one on threads of its own.
     pub request_bytes: usize,
+    /// The step of the training run, if the request names one. A source that asks a random part of
+    /// its criteria draws another one for each step.
+    pub step: Option<u64>,
     /// The prompts that are asked, by name; `None` for all. A source without prompts ignores it.
     pub prompts: Option<&'a BTreeSet<String>>,
 }
@@ -37,13 +40,19 @@ impl<'a> Ask<'a> {
     /// A question about `turns` of `rollout`, for client 0.
     #[must_use]
     pub const fn new(rollout: &'a Rollout, turns: &'a [usize], deadline: Option<Instant>) -> Self {
-        Self { rollout, turns, deadline, client: 0, request_bytes: 0, prompts: None }
+        Self { rollout, turns, deadline, client: 0, request_bytes: 0, step: None, prompts: None }
     }
 
     /// A copy for `client`.
     #[must_use]
     pub const fn for_client(self, client: u64) -> Self {
         Self { client, ..self }
+    }
+
+    /// A copy for a request of `step`.
+    #[must_use]
+    pub const fn at_step(self, step: Option<u64>) -> Self {
+        Self { step, ..self }
     }
 
     /// A copy for a request of about `request_bytes` bytes.

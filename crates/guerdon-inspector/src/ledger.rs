@@ -216,6 +216,11 @@ fn add(row: &mut Row, turn: &TurnSums, versions: &Versions) {
             match role(versions, &part.source, part.kind.as_deref()) {
                 Some(SourceRole::Base) => base = Some(base.unwrap_or(0.0) + term),
                 Some(SourceRole::Points) => points += term,
+                Some(SourceRole::Audit)
+                    if !row.audits.iter().any(|name| **name == *part.source) =>
+                {
+                    row.audits.push(part.source.as_ref().to_owned());
+                }
                 _ => {}
             }
             let same = |one: &&mut RowPart| *one.source == *part.source && one.value.is_some();

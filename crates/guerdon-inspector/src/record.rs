@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guerdon_types::{Message, RolloutResult, Versions};
+use guerdon_types::{Message, RolloutResult, SourceRole, Versions};
 
 /// A scored rollout: the result as it was sent, and what was stored beside it.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +101,7 @@ impl Record {
             error: self.result.error.as_ref().map(|error| error.code.as_str().to_owned()),
             turns: turns.len(),
             parts,
+            audits: audits(turns),
             clipped,
             dead,
             vetoed,
@@ -108,6 +109,15 @@ impl Record {
             length: self.length(),
         }
     }
+}
+
+/// The names of the sources that audit.
+fn audits(turns: &[guerdon_types::TurnResult]) -> Vec<String> {
+    let parts = turns.iter().flat_map(|turn| &turn.parts);
+    let audits = parts.filter(|(_, part)| part.role() == Some(SourceRole::Audit));
+    let mut names: Vec<String> = audits.map(|(source, _)| source.to_string()).collect();
+    names.dedup();
+    names
 }
 
 /// Adds a number to the component of this name.
@@ -155,6 +165,8 @@ pub struct Row {
     /// The rules (`rules: pack/rule`), criteria and other numbers behind the parts, summed over the
     /// turns. Shadow rules are left out.
     pub components: Vec<(String, f64)>,
+    /// The names of the sources among them that audit: they are never fused.
+    pub audits: Vec<String>,
     /// The length of the scored replies, in Unicode scalar values.
     pub length: Option<u64>,
 }

@@ -80,7 +80,9 @@ pub use parts::{
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use reported::{ReportedCalibration, ReportedCauses, ReportedFusion};
-pub use request::{AdvantagesRequest, Expectation, IncomingRequest, ScoreRequest, check_count};
+pub use request::{
+    AdvantageUnit, AdvantagesRequest, Expectation, IncomingRequest, ScoreRequest, check_count,
+};
 pub use response::{
     IncomparableGroup, MissingSource, OtherGenerationTurn, RolloutResult, ScoreResponse,
     StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,

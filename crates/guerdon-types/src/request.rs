@@ -111,6 +111,9 @@ pub struct AdvantagesRequest {
     /// `gdpo`: the weights of sources, by name, 0 or more. Default: those of the fusion.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<SourceId, Finite>,
+    /// `gdpo`: the rewards that are compared by themselves before they are added. Default: `source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per: Option<AdvantageUnit>,
     /// `opo`: the number of tokens of each rollout's reply, in the order of `rollouts`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lengths: Vec<u32>,
@@ -118,6 +121,17 @@ pub struct AdvantagesRequest {
     /// `rollouts`; `null` if it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub baselines: Vec<Option<Finite>>,
+}
+
+/// The rewards that `gdpo` compares by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AdvantageUnit {
+    /// Those of each source.
+    Source,
+    /// Those of each criterion of a judge, and of each other source.
+    Criterion,
 }
 
 impl AdvantagesRequest {

@@ -143,6 +143,7 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("profiles.hotel.judging.pooling", "'majority'", Shapes),
     ("profiles.hotel.judging.weight", "7", Nothing),
     ("profiles.hotel.judging.rubric_mode", "'instead'", Shapes),
+    ("profiles.hotel.judging.dropout", "0.3", Shapes),
     ("profiles.hotel.judging.probe_every", "'1h'", Nothing),
     ("profiles.hotel.judging.alarm_below", "0.1", Nothing),
     ("profiles.hotel.judging.canaries", "0.0", Nothing),

@@ -50,6 +50,11 @@ impl Scorer {
             let (places, size) = (&places, &size);
             async move {
                 source.group()?;
+                let first = places.first()?;
+                let (asked, rollout) = (all.get(*first)?, rollouts.get(*first).copied().flatten()?);
+                if !source.is_drawn(rollout, &asked.turns, self.step()) {
+                    return None;
+                }
                 let member = |place: &usize| {
                     let asked = all.get(*place)?;
                     let rollout = rollouts.get(*place).copied().flatten()?;

@@ -10,6 +10,7 @@
 mod ensemble;
 mod ensemble_places;
 mod ensemble_source;
+mod sampled;
 mod scorer_source;
 
 pub use self::ensemble::Ensemble;

@@ -25,13 +25,16 @@ pub struct SourceSettings {
     /// The effect of this source's abstentions. Default: `on_abstain` of the fusion. A base source
     /// has none: its abstention always leaves the turn without a reward.
     pub on_abstain: Option<OnAbstain>,
+    /// The share of the groups that the source is asked about, in (0, 1]; `None` for all. Only an
+    /// audit has one, since it changes no reward.
+    pub share: Option<Finite>,
 }
 
 impl SourceSettings {
     /// A weight of 1, and `on_abstain` of the fusion.
     #[must_use]
     pub const fn of_role(role: SourceRole) -> Self {
-        Self { role, weight: Finite::ONE, normaliser: None, on_abstain: None }
+        Self { role, weight: Finite::ONE, normaliser: None, on_abstain: None, share: None }
     }
 
     /// The settings of a source of `kind` without any of its own.
@@ -50,6 +53,12 @@ impl SourceSettings {
     #[must_use]
     pub fn with_normaliser(self, normaliser: Option<Normaliser>) -> Self {
         Self { normaliser, ..self }
+    }
+
+    /// A copy that is asked about this share of the groups.
+    #[must_use]
+    pub fn with_share(self, share: Option<Finite>) -> Self {
+        Self { share, ..self }
     }
 
     /// A copy with this effect of abstentions.
@@ -203,7 +212,8 @@ impl ScorerSource {
         });
         let own = SourceSettings::of_kind(self.kind());
         if let (true, Some(object)) = (*self.settings != own, shape.as_object_mut()) {
-            let SourceSettings { role, weight, normaliser, on_abstain } = &*self.settings;
+            // Only an audit has a share, and it is not here.
+            let SourceSettings { role, weight, normaliser, on_abstain, share: _ } = &*self.settings;
             let settings = json!({
                 "role": role.as_str(),
                 "weight": weight,
@@ -217,7 +227,7 @@ impl ScorerSource {
 
     /// The settings and the version, for `versions.settings` of a reply.
     pub(crate) fn report(&self) -> Value {
-        let SourceSettings { role, weight, normaliser, on_abstain } = &*self.settings;
+        let SourceSettings { role, weight, normaliser, on_abstain, share } = &*self.settings;
         let mut report = json!({ "kind": self.kind().as_str(), "role": role.as_str() });
         if let Some(object) = report.as_object_mut() {
             if *weight != Finite::ONE {
@@ -228,6 +238,9 @@ impl ScorerSource {
             }
             if let Some(on_abstain) = on_abstain {
                 object.insert("on_abstain".to_owned(), json!(on_abstain));
+            }
+            if let Some(share) = share {
+                object.insert("share".to_owned(), json!(share));
             }
             if let Some(version) = self.version_text() {
                 object.insert("version".to_owned(), json!(version));

@@ -1,6 +1,8 @@
 //! Signs that a reward is exploited. Each alarm needs two conditions at once: a reward that rises is
 //! what training is for, and only together with something that falls it is a warning.
 
+use std::collections::BTreeSet;
+
 use super::pearson::Pearson;
 use crate::record::Row;
 
@@ -14,6 +16,11 @@ const LENGTH: f64 = 0.5;
 const LONGER: f64 = 1.2;
 /// The rise of an abstention or of a clipped share that makes it a warning.
 const RISE: f64 = 0.05;
+
+/// The rise of the reward, in standard deviations of the beginning, from which it moved, and that of an
+/// auditor up to which it did not; as of the metric `guerdon_audit_alarm`.
+const MOVED: f64 = 0.5;
+const STILL: f64 = 0.1;
 
 /// A condition that was looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +45,7 @@ pub(crate) fn watch(mut rows: Vec<Row>) -> Vec<WatchSign> {
     };
     let mut signs = vec![length(&rows, first, last)];
     signs.extend(sources(first, last));
+    signs.extend(auditors(&rows));
     signs.push(shares(first, last, "clipped points", |row| row.clipped));
     signs.push(shares(first, last, "an abstention", |row| {
         row.parts.iter().any(|part| part.reason.is_some())
@@ -109,6 +117,55 @@ fn sources(first: &[Row], last: &[Row]) -> Vec<WatchSign> {
         }
     };
     names.iter().take(20).map(sign).collect()
+}
+
+/// An auditor that stays while the reward rises, on the rollouts that it was asked about.
+fn auditors(rows: &[Row]) -> Vec<WatchSign> {
+    let names: BTreeSet<&str> =
+        rows.iter().flat_map(|row| &row.audits).map(String::as_str).collect();
+    let sign = |name: &str| {
+        let of = |row: &Row| {
+            let own = row.parts.iter().find(|part| part.source == name && part.value.is_some());
+            own.and_then(|part| part.value)
+        };
+        let reward = |row: &Row| row.reward.filter(|_| of(row).is_some());
+        let audited: Vec<&Row> = rows.iter().filter(|row| reward(row).is_some()).collect();
+        let size = audited.len() / PART;
+        if size < FEWEST {
+            return None;
+        }
+        let rise = |of: &dyn Fn(&Row) -> Option<f64>| {
+            let numbers: Vec<f64> = audited.iter().filter_map(|row| of(row)).collect();
+            let (first, last) = (numbers.get(..size)?, numbers.get(numbers.len() - size..)?);
+            let (before, deviation) = moments(first);
+            let unit = if deviation > 0.0 { deviation } else { 1.0 };
+            Some((moments(last).0 - before) / unit)
+        };
+        let (of_reward, of_audit) = (rise(&reward)?, rise(&of)?);
+        Some(WatchSign {
+            question: format!(
+                "Does the reward rise and the auditor {} not?",
+                guerdon_text::cut(name, 60)
+            ),
+            found: format!(
+                "rise of the reward {}, of the auditor {}, in standard deviations of the first {size} \
+                 audited rollouts",
+                shown(Some(of_reward)),
+                shown(Some(of_audit))
+            ),
+            is_alarm: of_reward >= MOVED && of_audit <= STILL,
+        })
+    };
+    names.into_iter().take(20).filter_map(sign).collect()
+}
+
+/// The mean and the standard deviation.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn moments(numbers: &[f64]) -> (f64, f64) {
+    let count = numbers.len().max(1) as f64;
+    let mean = numbers.iter().sum::<f64>() / count;
+    let squares: f64 = numbers.iter().map(|number| (number - mean) * (number - mean)).sum();
+    (mean, (squares / count).sqrt())
 }
 
 /// A share that rises together with the reward.
@@ -183,6 +240,34 @@ mod tests {
         assert!(hacked[0].is_alarm && hacked[0].question.contains("auditor"), "alarms first");
         assert_eq!(alarms(&run((0.0, 3.0), (1.0, 2.0), (80.0, 300.0))), 1, "length");
         assert_eq!(alarms(&run((3.0, 0.0), (1.0, 2.0), (80.0, 300.0))), 0, "longer and worse");
+    }
+
+    #[test]
+    fn auditor_that_stays_while_the_reward_rises_is_an_alarm() {
+        let run = |rise: f64, audited: fn(i32) -> bool| {
+            let row = |key: i32| {
+                let share = f64::from(key) / 400.0;
+                let wave = f64::from(key % 7) * 0.1;
+                let value = audited(key).then_some(rise * share + wave);
+                let part = RowPart { source: "second".to_owned(), value, reason: None };
+                let parts = if audited(key) { vec![part] } else { Vec::new() };
+                Row {
+                    key: i64::from(key),
+                    reward: Some(3.0 * share + wave),
+                    length: Some(80),
+                    audits: if audited(key) { vec!["second".to_owned()] } else { Vec::new() },
+                    parts,
+                    ..Row::default()
+                }
+            };
+            let signs = watch((0..400).map(row).collect());
+            signs.into_iter().find(|sign| sign.question.contains("the auditor second"))
+        };
+        assert!(run(0.0, |_| true).unwrap().is_alarm);
+        assert!(run(-2.0, |_| true).unwrap().is_alarm);
+        assert!(!run(3.0, |_| true).unwrap().is_alarm, "both rise");
+        assert!(run(0.0, |key| key % 3 == 0).unwrap().is_alarm, "a part of the groups");
+        assert_eq!(run(0.0, |key| key % 9 == 0), None, "too few");
     }
 
     #[test]

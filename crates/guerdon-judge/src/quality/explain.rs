@@ -77,15 +77,15 @@ impl JudgeSource {
         let case = Case::new(&dialogue, rollout, turn, self.nonce())?;
         let asker = Asker::new(None, self.flow().clone());
         if case.is_silent() || self.prompts().is_empty() {
-            let signal = self
-                .turn(Ask::new(rollout, &[turn], None), &self.own_rubric(rollout), &dialogue, turn)
-                .await;
+            let turns = [turn];
+            let ask = Ask::new(rollout, &turns, None);
+            let signal = self.turn(ask, &self.asked_rubrics(&ask), &dialogue, turn).await;
             return Some(Explanation { signal, ballots: Vec::new() });
         }
         // A prompt that compares has nothing to say about one reply.
         let rubrics = self.prompts().rubrics().iter().filter(|one| !one.compares());
         let asked = rubrics.map(async |rubric| {
-            let questions = self.questions(rubric, &case, 0);
+            let questions = self.questions(rubric, &rubric.orders, &case, 0);
             let outcomes = self.asked(&questions, &asker).await;
             let ballots: Vec<ExplainedBallot> = questions
                 .iter()

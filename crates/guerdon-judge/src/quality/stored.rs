@@ -19,7 +19,7 @@ impl JudgeSource {
                 judged.push(RubricOutcome::without_call(verdict::silence_verdict(rubric)));
                 continue;
             }
-            let questions = self.questions(rubric, &case, 0);
+            let questions = self.questions(rubric, &rubric.orders, &case, 0);
             let mut outcomes = Vec::with_capacity(questions.len());
             for BallotQuestion { judge, question, .. } in &questions {
                 outcomes.push(judge.stored(*question).await?);

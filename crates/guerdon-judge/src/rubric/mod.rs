@@ -5,6 +5,7 @@
 
 mod asked;
 pub(crate) mod codes;
+pub(crate) mod dropout;
 mod growth;
 mod lint;
 pub(crate) mod order;

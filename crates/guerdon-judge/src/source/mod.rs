@@ -1,10 +1,13 @@
 //! The judge as a reward source. It asks every prompt about every turn concurrently; a question
 //! that fails abstains under the name of its prompt.
 
+mod asked_rubrics;
 mod group;
 pub(crate) mod outcome;
 mod own_rubric;
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,9 +35,8 @@ use crate::quality::position::PositionMonitor;
 use crate::rubric::prompts::Prompts;
 use crate::rubric::request::RequestRubrics;
 use crate::rubric::{Criterion, CriterionKind, Rubric};
+use crate::source::asked_rubrics::{AskedPrompt, AskedRubrics, OwnRubric};
 use crate::source::outcome::{RubricOutcome, abstention, joint_signal};
-pub(crate) use crate::source::own_rubric::OwnRubric;
-use crate::source::own_rubric::asked_criteria;
 
 /// A set of prompts asked of one judge, or of a panel of them.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct JudgeSource {
     asked_turns: AtomicU64,
     /// Set if rubrics of rollouts are asked.
     request_rubrics: Option<RequestRubrics>,
+    /// Share of the criteria that are not asked about the samples of a group.
+    dropout: Option<f64>,
 }
 
 /// A question that is put to a judge, as a part of a ballot.
@@ -76,6 +80,7 @@ impl JudgeSource {
             position: PositionMonitor::default(),
             asked_turns: AtomicU64::new(0),
             request_rubrics: None,
+            dropout: None,
         }
     }
 
@@ -116,6 +121,13 @@ impl JudgeSource {
         Self { request_rubrics: Some(rubrics), ..self }
     }
 
+    /// Leaves out a share of the criteria about the samples of a group, drawn by the group and the
+    /// step. Default: every criterion is asked.
+    #[must_use]
+    pub fn with_dropout(self, share: f64) -> Self {
+        Self { dropout: (share > 0.0).then_some(share), ..self }
+    }
+
     /// Statistics of the points since the last call.
     pub fn drift(&self) -> DriftReport {
         self.drift.take_report()
@@ -153,7 +165,7 @@ impl JudgeSource {
     pub(crate) async fn turn(
         &self,
         ask: Ask<'_>,
-        own: &OwnRubric,
+        asked: &AskedRubrics<'_>,
         dialogue: &RenderedDialogue,
         index: usize,
     ) -> Signal {
@@ -161,6 +173,7 @@ impl JudgeSource {
             let detail = format!("turn {index} is not in the dialogue");
             return Signal::abstained(abstention(AbstainWhy::Internal, detail));
         };
+        let AskedRubrics { prompts, own, .. } = asked;
         let rubrics = self.asked_prompts(own);
         if rubrics.is_empty() && matches!(own, OwnRubric::None) {
             return Signal::abstained(match self.request_rubrics {
@@ -188,17 +201,15 @@ impl JudgeSource {
             judged
         } else {
             self.asked_turns.fetch_add(1, Ordering::Relaxed);
-            let asked = rubrics.iter().filter(|rubric| !rubric.compares());
-            let asked = asked.filter(|rubric| is_asked(&rubric.id));
-            let prompts = join_all(asked.map(|rubric| self.judged(rubric, &case, &asker, 0)));
+            let prompts = prompts.iter().filter(|one| is_asked(&one.rubric.id));
+            let prompts = join_all(prompts.map(|one| self.judged(one, &case, &asker, 0)));
             let (mut judged, own) = futures_util::future::join(prompts, own_outcome).await;
             judged.extend(own);
             judged
         };
         let mut signal = joint_signal(judged, || self.models());
-        if let (Some(Part::Judge(part)), false) = (&mut signal.part, matches!(own, OwnRubric::None))
-        {
-            part.asked = asked_criteria(rubrics, own, is_asked);
+        if let Some(Part::Judge(part)) = &mut signal.part {
+            part.asked = asked.criteria(is_asked);
         }
         // A part of the rubrics has other points than all of them.
         if ask.prompts.is_none() {
@@ -221,7 +232,8 @@ impl JudgeSource {
         };
         let asker = Asker::new(None, Flow::new("probe", 1));
         let round = round.saturating_mul(rubric.samples).saturating_add(1 << 16);
-        self.judged(rubric, &case, &asker, round).await.verdict
+        let orders = Cow::Borrowed(rubric.orders.as_slice());
+        self.judged(&AskedPrompt { rubric, orders }, &case, &asker, round).await.verdict
     }
 
     /// The findings of the first judge about `case`; `None` if it does not answer. `repeat` asks
@@ -251,11 +263,11 @@ impl JudgeSource {
         Some(findings)
     }
 
-    /// Asks `rubric` about `case`. `round` is added to the number of each sample, so that a probe
+    /// Asks a prompt about `case`. `round` is added to the number of each sample, so that a probe
     /// is asked afresh.
     async fn judged(
         &self,
-        rubric: &Arc<Rubric>,
+        AskedPrompt { rubric, orders }: &AskedPrompt<'_>,
         case: &Case<'_>,
         asker: &Asker,
         round: u32,
@@ -263,7 +275,7 @@ impl JudgeSource {
         if case.is_silent() {
             return RubricOutcome::without_call(verdict::silence_verdict(rubric));
         }
-        let questions = self.questions(rubric, case, round);
+        let questions = self.questions(rubric, orders, case, round);
         let outcomes = self.asked(&questions, asker).await;
         self.counted(rubric, case, questions.iter().zip(outcomes))
     }
@@ -302,13 +314,14 @@ impl JudgeSource {
     pub(crate) fn questions<'a>(
         &'a self,
         rubric: &'a Arc<Rubric>,
+        orders: &'a [Vec<usize>],
         case: &'a Case<'a>,
         round: u32,
     ) -> Vec<BallotQuestion<'a>> {
         let mut questions = Vec::with_capacity(self.judges.len());
         let mut ballot = 0;
         for judge in &self.judges {
-            for (number, order) in (0..).zip(&rubric.orders) {
+            for (number, order) in (0..).zip(orders) {
                 let sample = round.saturating_add(number);
                 let question = |order| JudgeQuestion { rubric, order, sample, case };
                 let put = |order| BallotQuestion {
@@ -346,7 +359,9 @@ impl JudgeSource {
         let mut cached: Option<bool> = None;
         let mut answers = Vec::new();
         let mut failures: Vec<Failure> = Vec::new();
+        let mut asked_places = BTreeSet::new();
         for (put, one) in asked {
+            asked_places.extend(put.question.order.iter().copied());
             usage.add(&one.usage);
             cached = Some(cached.unwrap_or(true) && one.cached);
             match one.result {
@@ -371,9 +386,13 @@ impl JudgeSource {
             answered == 0 || answered * 2 < ballots.len()
         };
         // Who answers, answers about everything that was asked.
-        let unjudged: Vec<&Criterion> =
-            rubric.criteria.iter().filter(|_| !failures.is_empty()).filter(unjudged).collect();
-        if let (true, Some(first)) = (unjudged.len() == rubric.criteria.len(), failures.first()) {
+        let unjudged: Vec<&Criterion> = asked_places
+            .iter()
+            .filter_map(|place| rubric.criteria.get(*place))
+            .filter(|_| !failures.is_empty())
+            .filter(unjudged)
+            .collect();
+        if let (true, Some(first)) = (unjudged.len() == asked_places.len(), failures.first()) {
             let verdict = Err(why(first, &""));
             return RubricOutcome {
                 prompt: Some(rubric.id.clone()),
@@ -450,6 +469,9 @@ impl RewardSource for JudgeSource {
         if let Some(rubrics) = self.request_rubrics.as_ref().filter(|_| self.takes_rubrics()) {
             identity["rubrics"] = rubrics.identity();
         }
+        if let Some(share) = self.dropout {
+            identity["dropout"] = share.into();
+        }
         identity
     }
 
@@ -482,8 +504,8 @@ impl RewardSource for JudgeSource {
             let shown = ask.turns.last().map_or(0, |last| last + 1);
             let dialogue =
                 RenderedDialogue::new(ask.rollout.messages.get(..shown).unwrap_or_default());
-            let own = self.own_rubric(ask.rollout);
-            join_all(ask.turns.iter().map(|index| self.turn(ask, &own, &dialogue, *index))).await
+            let asked = self.asked_rubrics(&ask);
+            join_all(ask.turns.iter().map(|index| self.turn(ask, &asked, &dialogue, *index))).await
         }
         .boxed()
     }

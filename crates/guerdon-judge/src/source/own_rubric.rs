@@ -1,52 +1,20 @@
 //! Rubrics that come with rollouts, beside the prompts of the source or in their place.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use guerdon_fusion::RewardSource as _;
+use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_types::{AbstainWhy, ROLLOUT_RUBRIC, Rollout};
 
 use crate::ask::case::Case;
 use crate::ask::verdict::RubricVerdict;
 use crate::endpoint::Asker;
 use crate::rubric::Rubric;
+use crate::rubric::dropout::{DropSeed, Dropout};
 use crate::rubric::request::{RequestRubric, RubricMode};
 use crate::source::JudgeSource;
+use crate::source::asked_rubrics::{AskedPrompt, AskedRubrics, OwnRubric};
 use crate::source::outcome::{RubricOutcome, abstention};
-
-/// The rubric that comes with a rollout.
-#[derive(Debug)]
-pub(crate) enum OwnRubric {
-    /// There is none, or the source does not ask it.
-    None,
-    /// A rubric to ask.
-    Asked(RequestRubric),
-    /// A rubric that cannot be asked, with the reason.
-    Invalid(String),
-}
-
-impl OwnRubric {
-    /// The rubric, or the reason why it cannot be asked.
-    pub(super) fn asked(&self) -> Option<Result<&RequestRubric, &str>> {
-        match self {
-            Self::None => None,
-            Self::Asked(rubric) => Some(Ok(rubric)),
-            Self::Invalid(detail) => Some(Err(detail)),
-        }
-    }
-}
-
-/// The ids of the criteria that are asked, by prompt.
-pub(super) fn asked_criteria(
-    prompts: &[Arc<Rubric>],
-    own: &OwnRubric,
-    is_asked: impl Fn(&str) -> bool,
-) -> BTreeMap<String, Vec<String>> {
-    let own = own.asked().and_then(Result::ok).map(|own| &own.rubric);
-    let all = prompts.iter().chain(own).filter(|rubric| is_asked(&rubric.id));
-    let ids = |rubric: &Arc<Rubric>| rubric.criteria.iter().map(|one| one.id.clone()).collect();
-    all.map(|rubric| (rubric.id.clone(), ids(rubric))).collect()
-}
 
 impl JudgeSource {
     /// Asks a rollout's rubric about `case`.
@@ -70,18 +38,44 @@ impl JudgeSource {
         if case.is_silent() {
             return outcome(own.silence_verdict());
         }
-        let questions = self.questions(&own.rubric, case, 0);
+        let questions = self.questions(&own.rubric, &own.rubric.orders, case, 0);
         let outcomes = self.asked(&questions, asker).await;
         self.counted_by(&own.rubric, questions.iter().zip(outcomes), |ballots| {
             own.weigh(ballots, self.pooling, &case.turn)
         })
     }
 
+    /// The rubrics that are asked about a rollout.
+    pub(crate) fn asked_rubrics(&self, ask: &Ask<'_>) -> AskedRubrics<'_> {
+        let seed = self.dropout.and_then(|share| Some((share, DropSeed::of(ask)?)));
+        let dropout = seed.map(|(share, seed)| Dropout { seed, share });
+        let own = self.own_rubric(ask.rollout, dropout);
+        let all = self.asked_prompts(&own);
+        let compared = all.iter().filter(|one| one.compares()).collect();
+        let prompts = all.iter().filter(|one| !one.compares());
+        let prompts = prompts.map(|rubric| {
+            let orders = match dropout {
+                None => Cow::Borrowed(rubric.orders.as_slice()),
+                Some(dropout) => {
+                    let kept = dropout.kept_places(rubric);
+                    let order = |order: &Vec<usize>| {
+                        order.iter().copied().filter(|place| kept.contains(place)).collect()
+                    };
+                    Cow::Owned(rubric.orders.iter().map(order).collect())
+                }
+            };
+            AskedPrompt { rubric, orders }
+        });
+        let prompts = prompts.collect();
+        let is_usual = dropout.is_none() && matches!(own, OwnRubric::None);
+        AskedRubrics { prompts, compared, own, is_usual }
+    }
+
     /// The rubric that comes with `rollout`, if this source asks it.
-    pub(crate) fn own_rubric(&self, rollout: &Rollout) -> OwnRubric {
+    fn own_rubric(&self, rollout: &Rollout, dropout: Option<Dropout>) -> OwnRubric {
         match &self.request_rubrics {
             Some(rubrics) if self.takes_rubrics() && !rollout.rubric.is_empty() => {
-                match rubrics.build(&rollout.rubric) {
+                match rubrics.build(&rollout.rubric, dropout) {
                     Ok(rubric) => OwnRubric::Asked(rubric),
                     Err(detail) => OwnRubric::Invalid(detail),
                 }

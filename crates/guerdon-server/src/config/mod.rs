@@ -157,6 +157,12 @@ pub struct JudgingConfig {
     /// Relation of a rollout's own rubric to the prompts of the profile: `beside` adds its points to
     /// theirs, `instead` asks it in their place.
     pub rubric_mode: RubricMode,
+    /// Share of the criteria that a step does not ask about the samples of a group, in [0, 1]: drawn
+    /// by the group and the request's `step`, the same for all samples. Essential criteria, gates and
+    /// vetoes are always asked, and so is every criterion about a rollout without a group. Default:
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<Share>,
     /// Interval of probes: questions with a known answer, also asked at the start and when prompts
     /// change. Each call is paid. Default: no probes.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
@@ -177,6 +183,7 @@ impl Default for JudgingConfig {
             pooling: Pooling::default(),
             weight: NonZeroU32::MIN,
             rubric_mode: RubricMode::default(),
+            dropout: None,
             probe_every: None,
             canaries: None,
             alarm_below: Share(0.8),

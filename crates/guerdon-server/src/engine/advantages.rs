@@ -7,7 +7,8 @@ use guerdon_fusion::Scorer;
 use guerdon_optim::{RewardPart, RolloutBatch, RolloutEstimator, rollout_advantages};
 use guerdon_text::{cut, did_you_mean};
 use guerdon_types::{
-    AdvantagesRequest, Finite, GroupComparison, GroupId, Invalid, ProblemCode, RolloutEntry,
+    AdvantageUnit, AdvantagesRequest, Finite, GroupComparison, GroupId, Invalid, ProblemCode,
+    RolloutEntry, RolloutRubric,
 };
 
 use crate::engine::group_sets::GroupSets;
@@ -29,6 +30,8 @@ pub(crate) struct GroupBuffer {
     /// The weights of the sources of each profile, if the estimator compares sources by
     /// themselves.
     sources: Option<BTreeMap<usize, SourceWeights>>,
+    /// The rubrics of the rollouts, if criteria are compared by themselves.
+    rubrics: Vec<RolloutRubric>,
     /// The number of each rollout's profile.
     profiles: Vec<usize>,
     /// The results that are released together: those of a group, or of the whole batch if the
@@ -52,11 +55,25 @@ impl GroupBuffer {
         let lengths = lengths(estimator, request, entries.len())?;
         let baselines = baselines(estimator, request, entries.len())?;
         let profiles: Vec<usize> = (0..entries.len()).map(|index| profile(index).0).collect();
+        if request.per.is_some() && !estimator.needs_parts() {
+            return Err(superfluous(estimator, "per"));
+        }
+        let by_criterion = request.per == Some(AdvantageUnit::Criterion);
+        let rubric = |entry: &RolloutEntry| {
+            entry.rollout.as_ref().map(|rollout| rollout.rubric.clone()).unwrap_or_default()
+        };
+        let rubrics = if by_criterion { entries.iter().map(rubric).collect() } else { Vec::new() };
         let sources = match (estimator.needs_parts(), request.weights.is_empty()) {
             (true, _) => {
                 let mut sources = BTreeMap::new();
                 for (index, number) in profiles.iter().enumerate() {
-                    let weights = || SourceWeights::new(&request.weights, profile(index).1);
+                    let weights = || {
+                        let weights = SourceWeights::new(&request.weights, profile(index).1);
+                        match by_criterion {
+                            true => weights.by_criterion(profile(index).1),
+                            false => weights,
+                        }
+                    };
                     sources.entry(*number).or_insert_with(weights);
                 }
                 check_weights(&request.weights, &sources)?;
@@ -73,7 +90,7 @@ impl GroupBuffer {
             entry.group.as_ref().map(|_| GroupId::from(number.to_string()))
         };
         let names = entries.iter().zip(&groups).map(name).collect();
-        Ok(Self { estimator, groups, names, lengths, baselines, sources, profiles, sets })
+        Ok(Self { estimator, groups, names, lengths, baselines, sources, rubrics, profiles, sets })
     }
 
     /// Adds one result. Returns the results that are complete now, with their advantages.
@@ -98,7 +115,7 @@ impl GroupBuffer {
         });
         let profile = complete.first().and_then(|one| self.profiles.get(one.index)).copied();
         let sources = self.sources.as_ref().and_then(|all| all.get(&profile?));
-        let sources = sources.map(|sources| sources.rewards(&complete));
+        let sources = sources.map(|sources| sources.rewards(&complete, &self.rubrics));
         let parts: Vec<RewardPart<'_>> = sources
             .iter()
             .flatten()

@@ -98,7 +98,8 @@ impl BatchContext<'_> {
             .scorer
             .narrowed(request.sources.as_deref(), request.fusion.as_ref())?
             .for_client(self.asker.client)
-            .of_request(bytes);
+            .of_request(bytes)
+            .at_step(request.step);
         if self.asker.reports_parts {
             scorer = scorer.reporting_parts();
         }

@@ -5,6 +5,7 @@ mod advantages;
 pub(crate) mod batch;
 pub(crate) mod candidate;
 pub(crate) mod cohorts;
+mod criterion_rewards;
 pub(crate) mod group_report;
 mod group_sets;
 pub(crate) mod recording;

@@ -19,6 +19,9 @@ use crate::engine::request_profiles::RequestProfiles;
 /// The largest number of errors that a report of a file has.
 const MAX_ERRORS: usize = 20;
 
+/// The fact with the rubric of a rollout.
+const RUBRIC: &str = "rubric";
+
 /// The fact that names the prompt of a rollout.
 const PROMPT_ID: &str = "prompt_id";
 
@@ -153,6 +156,12 @@ impl RolloutRubrics {
         profile: &str,
     ) -> Result<(), Invalid> {
         if rollout.rubric.is_empty() {
+            if let Some(fact) =
+                rubric_fact(rollout).filter(|_| self.config.from_requests && is_asked)
+            {
+                rollout.rubric = self.of_fact(fact)?;
+                return Ok(());
+            }
             let known = self.file.as_ref().filter(|_| is_asked).and_then(|file| file.of(rollout));
             if let Some(known) = known.cloned() {
                 rollout.rubric = known;
@@ -176,6 +185,23 @@ impl RolloutRubrics {
         }
         check_size(&rollout.rubric, &self.config)
     }
+
+    fn of_fact(&self, fact: &Value) -> Result<RolloutRubric, Invalid> {
+        let rubric: RolloutRubric = parse_json(fact.to_string().as_bytes())
+            .map_err(|invalid| invalid.below("/context/rubric"))?;
+        let checked = CheckedRubric::new(&rubric).map(|_| ());
+        let checked = checked.and_then(|()| check_size(&rubric, &self.config));
+        checked.map_err(|invalid| invalid.below("/context"))?;
+        Ok(rubric)
+    }
+}
+
+/// The fact with a rubric: trainers' own protocols send the columns of a data set as facts. A fact
+/// of this name that is no list of objects is an ordinary one.
+fn rubric_fact(rollout: &Rollout) -> Option<&Value> {
+    let fact = rollout.context.get(RUBRIC)?;
+    let is_rubric = |items: &Vec<Value>| !items.is_empty() && items.iter().all(Value::is_object);
+    fact.as_array().is_some_and(is_rubric).then_some(fact)
 }
 
 /// Replaces the rollouts of each group whose rubrics differ by errors: their rewards could not be

@@ -1,19 +1,23 @@
 //! The reward of each source by itself, for estimators that compare sources before they are added.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guerdon_fusion::{Channel, Scorer, aggregate};
 use guerdon_text::{did_you_mean, quote};
 use guerdon_types::{
-    Aggregate, Finite, Invalid, ProblemCode, RolloutResult, SourceId, TurnResult, Weights,
+    Aggregate, Finite, Invalid, ProblemCode, RolloutResult, RolloutRubric, SourceId, SourceKind,
+    TurnResult, Weights,
 };
 
+use crate::engine::criterion_rewards;
 use crate::engine::scored_rollout::ScoredRollout;
 
 /// The weights of the sources of one profile, whose rewards are compared by themselves.
 #[derive(Debug)]
 pub(crate) struct SourceWeights {
     weights: Vec<(SourceId, f64)>,
+    /// The judges whose criteria are compared by themselves.
+    by_criterion: BTreeSet<SourceId>,
     aggregate: Aggregate,
 }
 
@@ -26,7 +30,13 @@ impl SourceWeights {
         };
         let fused = scorer.sources().iter().filter_map(|one| Some((one.id(), one.channel()?)));
         let weights = fused.map(|(id, channel)| (id.clone(), weight(id, channel))).collect();
-        Self { weights, aggregate: fusion.aggregate }
+        Self { weights, by_criterion: BTreeSet::new(), aggregate: fusion.aggregate }
+    }
+
+    /// Compares the criteria of judges by themselves.
+    pub(crate) fn by_criterion(self, scorer: &Scorer) -> Self {
+        let judges = scorer.sources().iter().filter(|one| one.kind() == SourceKind::Judge);
+        Self { by_criterion: judges.map(|judge| judge.id().clone()).collect(), ..self }
     }
 
     /// The names of the sources.
@@ -34,15 +44,28 @@ impl SourceWeights {
         self.weights.iter().map(|(source, _)| source.as_str())
     }
 
-    /// The rewards of each source over `complete`, with its weight. A source that scored no rollout
-    /// is left out.
-    pub(crate) fn rewards(&self, complete: &[ScoredRollout]) -> Vec<(f64, Vec<Option<f64>>)> {
-        let rewards = |(source, weight): &(SourceId, f64)| {
-            let reward = |one: &ScoredRollout| self.reward(source, &one.result);
-            (*weight, complete.iter().map(reward).collect::<Vec<_>>())
-        };
-        let all = self.weights.iter().map(rewards);
-        all.filter(|(_, rewards)| rewards.iter().any(Option::is_some)).collect()
+    /// The rewards of each source over `complete`, with its weight, or of each criterion of a judge
+    /// with its share of the weight. `rubrics` has the rollouts' own ones by their index. What scored
+    /// no rollout is left out.
+    pub(crate) fn rewards(
+        &self,
+        complete: &[ScoredRollout],
+        rubrics: &[RolloutRubric],
+    ) -> Vec<(f64, Vec<Option<f64>>)> {
+        let mut all = Vec::with_capacity(self.weights.len());
+        for (source, weight) in &self.weights {
+            let criteria = match self.by_criterion.contains(source) {
+                true => criterion_rewards::rewards(source, complete, rubrics, self.aggregate),
+                false => Vec::new(),
+            };
+            if criteria.is_empty() {
+                let reward = |one: &ScoredRollout| self.reward(source, &one.result);
+                all.push((*weight, complete.iter().map(reward).collect::<Vec<_>>()));
+            }
+            all.extend(criteria.into_iter().map(|(share, rewards)| (weight * share, rewards)));
+        }
+        all.retain(|(_, rewards)| rewards.iter().any(Option::is_some));
+        all
     }
 
     /// The reward of one source: its numbers on the scored turns, aggregated as the fusion does.

@@ -13,11 +13,12 @@ mod weigh;
 
 use std::sync::Arc;
 
-use guerdon_types::{CheckedRubric, Finite, RubricCriterion};
+use guerdon_types::{CheckedRubric, Finite, Invalid, RubricCriterion};
 use serde::{Deserialize, Serialize};
 
 use self::prompt::RequestPrompt;
 use crate::rubric::Rubric;
+use crate::rubric::dropout::Dropout;
 
 /// The relation of a rollout's rubric to the prompts of its profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -82,9 +83,21 @@ impl RequestRubrics {
     ///
     /// # Errors
     /// The law that does not hold.
-    pub(crate) fn build(&self, criteria: &[RubricCriterion]) -> Result<RequestRubric, String> {
-        let checked = CheckedRubric::new(criteria)
-            .map_err(|invalid| format!("{}: {}", invalid.pointer, invalid.detail))?;
+    pub(crate) fn build(
+        &self,
+        criteria: &[RubricCriterion],
+        dropout: Option<Dropout>,
+    ) -> Result<RequestRubric, String> {
+        let fault = |invalid: Invalid| format!("{}: {}", invalid.pointer, invalid.detail);
+        let mut checked = CheckedRubric::new(criteria).map_err(fault)?;
+        if let Some(kept) = dropout.map(|dropout| dropout.kept_of_rollout(&checked)) {
+            let named = criteria
+                .iter()
+                .enumerate()
+                .map(|(place, one)| RubricCriterion { id: Some(one.name(place)), ..one.clone() });
+            let kept = named.zip(kept).filter_map(|(one, is_kept)| is_kept.then_some(one));
+            checked = CheckedRubric::new(&kept.collect::<Vec<_>>()).map_err(fault)?;
+        }
         let prompt = self.prompt.as_ref();
         let prompt = prompt.ok_or("the built-in prompt does not compile")?;
         let rubric = Arc::new(prompt.with(&checked));

@@ -13,7 +13,7 @@ const POINTS: f64 = 100.0;
 
 fn built(criteria: &[RubricCriterion]) -> RequestRubric {
     let points = Finite::new(POINTS).unwrap();
-    RequestRubrics::new(RubricMode::Beside, points).build(criteria).unwrap()
+    RequestRubrics::new(RubricMode::Beside, points).build(criteria, None).unwrap()
 }
 
 fn weighted(weights: &[f64]) -> Vec<RubricCriterion> {

@@ -25,7 +25,7 @@ const MET_FROM: f64 = 0.5;
 
 /// The judgement of one criterion, before its needs.
 #[derive(Debug, Clone)]
-struct Judged {
+struct CriterionJudgement {
     level: String,
     points: f64,
     /// The share of the largest points that a bonus got, in [0, 1].
@@ -49,7 +49,7 @@ impl RequestRubric {
         let mut judged = Vec::with_capacity(self.rubric.criteria.len());
         for criterion in &self.rubric.criteria {
             judged.push(match pool(criterion, ballots, pooling, turn) {
-                Ok(pooled) => Some(Judged {
+                Ok(pooled) => Some(CriterionJudgement {
                     level: pooled.level.name.clone(),
                     points: pooled.points.get(),
                     met: met(criterion, pooled.points.get()),
@@ -71,12 +71,13 @@ impl RequestRubric {
     /// The verdict about an empty turn, about which no judge is asked: nothing is met, and each
     /// `deduct` has its worst level.
     pub(crate) fn silence_verdict(&self) -> RubricVerdict {
-        let judged: Vec<Option<Judged>> = self.rubric.criteria.iter().map(silent).collect();
+        let judged: Vec<Option<CriterionJudgement>> =
+            self.rubric.criteria.iter().map(silent).collect();
         self.counted(&judged, Vec::new()).unwrap_or_default()
     }
 
     /// The points for one unit of a weight; 1 with levels. `None` if no bonus was judged.
-    fn unit(&self, judged: &[Option<Judged>]) -> Option<f64> {
+    fn unit(&self, judged: &[Option<CriterionJudgement>]) -> Option<f64> {
         if !self.checked.is_weighted {
             return Some(1.0);
         }
@@ -88,7 +89,7 @@ impl RequestRubric {
     /// Adds the points up.
     fn counted(
         &self,
-        judged: &[Option<Judged>],
+        judged: &[Option<CriterionJudgement>],
         mut struck: Vec<String>,
     ) -> Result<RubricVerdict, String> {
         let checked = &self.checked;
@@ -126,12 +127,12 @@ impl RequestRubric {
                 }
             }
         }
-        let counted: Vec<Option<&Judged>> = judged
+        let counted: Vec<Option<&CriterionJudgement>> = judged
             .iter()
             .enumerate()
             .map(|(place, own)| own.as_ref().filter(|_| counts(place).is_some()))
             .collect();
-        let is_fault = |place: usize, own: &Judged| {
+        let is_fault = |place: usize, own: &CriterionJudgement| {
             own.is_fault && counts(place).is_some_and(|reach| reach >= MET_FROM)
         };
         let criteria = || self.rubric.criteria.iter().zip(&counted).enumerate();
@@ -139,7 +140,8 @@ impl RequestRubric {
             let gates = criterion.kind == CriterionKind::Gate;
             withheld |= gates && own.is_some_and(|own| is_fault(place, own));
         }
-        let remaining: Vec<Option<Judged>> = counted.iter().map(|own| own.cloned()).collect();
+        let remaining: Vec<Option<CriterionJudgement>> =
+            counted.iter().map(|own| own.cloned()).collect();
         let Some(unit) = self.unit(&remaining) else {
             return Err("none of its bonuses is judged".to_owned());
         };
@@ -194,7 +196,7 @@ fn met(criterion: &Criterion, points: f64) -> f64 {
 }
 
 /// The judgement of a criterion on an empty turn.
-fn silent(criterion: &Criterion) -> Option<Judged> {
+fn silent(criterion: &Criterion) -> Option<CriterionJudgement> {
     let is_statement = criterion.levels.iter().any(|level| level.name == NOT_MET);
     let level = match criterion.kind {
         CriterionKind::Deduct if !is_statement => criterion.worst(),
@@ -202,5 +204,5 @@ fn silent(criterion: &Criterion) -> Option<Judged> {
     }?;
     let CriterionLevel { name, points, .. } = level;
     let (level, points) = (name.clone(), points.get());
-    Some(Judged { level, points, met: 0.0, is_fault: points < 0.0, evidence: None })
+    Some(CriterionJudgement { level, points, met: 0.0, is_fault: points < 0.0, evidence: None })
 }

@@ -60,6 +60,10 @@ pub struct SourceSettingsConfig {
     /// fusion. A base and an audit have none. Default: that of the fusion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_abstain: Option<OnAbstain>,
+    /// The share of the groups that the source is asked about, above 0 and at most 1, drawn by a hash
+    /// of the group, its attempt and the step. Only for the role `audit`. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Finite>,
 }
 
 fn is_one(number: &Finite) -> bool {
@@ -76,6 +80,7 @@ impl Default for SourceSettingsConfig {
             normalise_state: None,
             timeout: None,
             on_abstain: None,
+            share: None,
         }
     }
 }

@@ -79,6 +79,10 @@ impl Loader {
             Some(rubrics) => source.with_request_rubrics(rubrics),
             None => source,
         };
+        let source = match judging.dropout {
+            Some(share) => source.with_dropout(share.get()),
+            None => source,
+        };
         let names = std::iter::once(judge).chain(further.iter().map(String::as_str));
         Ok(ProfileJudge {
             source: Arc::new(source),

@@ -121,7 +121,8 @@ pub(super) fn plan<'a>(
             keys,
             settings: SourceSettings::of_role(role)
                 .with_weight(faults.weight(id, settings)?)
-                .with_on_abstain(faults.on_abstain(id, role, settings)?),
+                .with_on_abstain(faults.on_abstain(id, role, settings)?)
+                .with_share(faults.share(id, role, settings)?),
             timeout: settings.timeout,
             normalise: settings.normalise.as_ref(),
             normalise_state: settings.normalise_state.as_deref(),
@@ -356,6 +357,29 @@ impl Faults<'_> {
             (_, on_abstain) => return Ok(on_abstain),
         };
         Err(self.of(source, &format!("`on_abstain` has no effect: {why}; remove it")))
+    }
+
+    fn share(
+        &self,
+        source: &str,
+        role: SourceRole,
+        settings: &SourceSettingsConfig,
+    ) -> Result<Option<Finite>, LoadError> {
+        let Some(share) = settings.share else { return Ok(None) };
+        if role != SourceRole::Audit {
+            let detail = format!(
+                "`share` leaves groups out, and a source with the role `{}` counts in every reward; set \
+                 role = \"audit\", or remove it",
+                role.as_str()
+            );
+            return Err(self.of(source, &detail));
+        }
+        if share.get() > 0.0 && share.get() <= 1.0 {
+            return Ok(Some(share));
+        }
+        let detail =
+            format!("`share` is {share}; write a number above 0 and at most 1, such as 0.02");
+        Err(self.of(source, &detail))
     }
 
     /// A profile has one base at most.

@@ -3,16 +3,20 @@
 //! A profile keeps its own handles, since a look-up by label for each turn would be slow.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 
 use guerdon_fusion::ScorerSource;
 use guerdon_types::{FusionConfig, FusionMethod, RolloutResult, SourceId, SourceRole, TurnResult};
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::histograms::{points, rewards};
+use crate::observe::audit_monitor::{AuditMonitor, AuditedRollout};
 
 /// The distance of a base score from 0 below which points hardly move a reward of the method
 /// `repo`, as in the monitors of `guerdon-optim`.
@@ -29,6 +33,19 @@ pub(crate) struct RewardMetrics {
     vetoed: Family<ProfileLabels, Counter>,
     groups: Family<ProfileLabels, Counter>,
     zero_spread: Family<ProfileLabels, Counter>,
+    audited: Family<ValueLabels, Counter>,
+    audit_shift: Family<ShiftLabels, Gauge<f64, AtomicU64>>,
+    audit_alarm: Family<ValueLabels, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShiftLabels {
+    /// The profile.
+    profile: String,
+    /// The auditor.
+    source: String,
+    /// `reward` or `audit`.
+    of: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,9 +82,23 @@ impl RewardMetrics {
             vetoed: Family::default(),
             groups: Family::default(),
             zero_spread: Family::default(),
+            audited: Family::default(),
+            audit_shift: Family::default(),
+            audit_alarm: Family::default(),
         };
-        let Self { rollouts, reward, value, clipped, dead_zone, vetoed, groups, zero_spread } =
-            &metrics;
+        let Self {
+            rollouts,
+            reward,
+            value,
+            clipped,
+            dead_zone,
+            vetoed,
+            groups,
+            zero_spread,
+            audited,
+            audit_shift,
+            audit_alarm,
+        } = &metrics;
         registry.register(
             "rollouts",
             "Rollouts by outcome: scored, or unscored (reward null)",
@@ -100,6 +131,21 @@ impl RewardMetrics {
             "Groups of a request with two rewards or more, all equal: they teach nothing",
             zero_spread.clone(),
         );
+        registry.register(
+            "audited_rollouts",
+            "Rollouts with a reward that a source with the role `audit` judged, too",
+            audited.clone(),
+        );
+        registry.register(
+            "audit_shift",
+            "Rise of the reward, and of the auditor's number, on the last 64 audited rollouts since the first 64, in standard deviations of the first",
+            audit_shift.clone(),
+        );
+        registry.register(
+            "audit_alarm",
+            "1 if the reward of audited rollouts rose and the auditor's number did not",
+            audit_alarm.clone(),
+        );
         metrics
     }
 
@@ -129,6 +175,68 @@ impl RewardMetrics {
             vetoed: self.vetoed.get_or_create(&named()).clone(),
             groups: self.groups.get_or_create(&named()).clone(),
             zero_spread: self.zero_spread.get_or_create(&named()).clone(),
+            auditors: sources
+                .iter()
+                .filter(|source| source.role() == SourceRole::Audit)
+                .map(|source| self.auditor(profile, source.id()))
+                .collect(),
+        }
+    }
+}
+
+impl RewardMetrics {
+    /// The handles of one auditor.
+    fn auditor(&self, profile: &str, source: &SourceId) -> AuditorMetrics {
+        let own = || ValueLabels { profile: profile.to_owned(), source: source.to_string() };
+        let shift = |of| {
+            let labels =
+                ShiftLabels { profile: profile.to_owned(), source: source.to_string(), of };
+            self.audit_shift.get_or_create(&labels).clone()
+        };
+        AuditorMetrics {
+            source: source.clone(),
+            monitor: Mutex::default(),
+            audited: self.audited.get_or_create(&own()).clone(),
+            reward: shift("reward"),
+            audit: shift("audit"),
+            alarm: self.audit_alarm.get_or_create(&own()).clone(),
+        }
+    }
+}
+
+/// The metrics of one auditor.
+#[derive(Debug)]
+struct AuditorMetrics {
+    source: SourceId,
+    monitor: Mutex<AuditMonitor>,
+    audited: Counter,
+    reward: Gauge<f64, AtomicU64>,
+    audit: Gauge<f64, AtomicU64>,
+    alarm: Gauge,
+}
+
+impl AuditorMetrics {
+    /// Records a rollout, if the auditor judged it.
+    fn record(&self, reward: f64, result: &RolloutResult) {
+        let numbers = result.turns.iter().filter_map(|turn| number_of(turn, &self.source));
+        let (audit, count) = numbers.fold((0.0, 0_u32), |(sum, count), one| (sum + one, count + 1));
+        if count == 0 {
+            return;
+        }
+        self.audited.inc();
+        let audit = audit / f64::from(count);
+        let Some(shift) = self.monitor.lock().add(AuditedRollout { reward, audit }) else { return };
+        self.reward.set(shift.reward);
+        self.audit.set(shift.audit);
+        let is_new = self.alarm.set(i64::from(shift.is_alarm())) == 0 && shift.is_alarm();
+        if is_new {
+            tracing::warn!(
+                source.id = %self.source,
+                reward = shift.reward,
+                audit = shift.audit,
+                "the reward rose and the auditor's number did not: the policy may exploit the reward; \
+                 compare rollouts in the inspector"
+            );
         }
     }
 }
@@ -146,6 +254,7 @@ pub(crate) struct ProfileMetrics {
     vetoed: Counter,
     groups: Counter,
     zero_spread: Counter,
+    auditors: Vec<AuditorMetrics>,
 }
 
 impl ProfileMetrics {
@@ -155,6 +264,9 @@ impl ProfileMetrics {
             Some(reward) => {
                 self.scored.inc();
                 self.reward.observe(reward.get());
+                for auditor in &self.auditors {
+                    auditor.record(reward.get(), result);
+                }
             }
             None => {
                 self.unscored.inc();
