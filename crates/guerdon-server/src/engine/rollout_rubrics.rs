@@ -271,7 +271,7 @@ mod tests {
         let many = json!(vec![json!({ "text": "a" }); 33]);
         for (text, wanted) in [
             (String::new(), "no rubric"),
-            (format!("{good}\n{good}"), "line 2: /id: the id \"a\" is also"),
+            (format!("{good}\n{good}"), "line 2: /id: the id `a` is also"),
             (format!("{good}\n{{"), "line 2:"),
             (format!("{good}\n{}", line("b", json!([{ "texd": "a" }]))), "did you mean `text`?"),
             (line("b", json!([{ "text": "a", "needs": ["c1"] }])), "line 1: /rubric/0/needs/0: "),
