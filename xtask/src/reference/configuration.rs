@@ -350,6 +350,7 @@ pub(super) fn written_type(kind: &str) -> Option<String> {
         "Finite" | "f64" | "f32" => "number",
         "TokenRef" => "text or number",
         "[usize;2]" => "two whole numbers",
+        "[f64;2]" => "two numbers",
         "Sha256Hex" => "SHA-256 in hexadecimal",
         "NonZeroU32" | "NonZeroU64" | "NonZeroUsize" => "whole number from 1",
         "u32" | "u64" | "usize" => "whole number",

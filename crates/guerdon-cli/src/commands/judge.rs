@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use guerdon_judge::{Explanation, JudgeReply, Prompts};
 use guerdon_text::SourceText;
 use guerdon_types::Rollout;
@@ -84,6 +84,11 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
 
 /// The first rollout of a file of rollouts, or of a request's body. `-` is standard input.
 fn first_rollout(path: &Path) -> anyhow::Result<Rollout> {
+    Ok(rollouts(path, 1)?.swap_remove(0))
+}
+
+/// The first `most` rollouts of a file of rollouts, or of a request's body; at least one.
+fn rollouts(path: &Path, most: usize) -> anyhow::Result<Vec<Rollout>> {
     let text = input_text(path)?;
     let text = without_mark(&text);
     let name = if path == Path::new("-") {
@@ -94,26 +99,48 @@ fn first_rollout(path: &Path) -> anyhow::Result<Rollout> {
     // A request, or a rollout that is printed over several lines.
     if let Ok(mut whole) = serde_json::from_str::<Value>(text) {
         let Some(rollouts) = whole.get_mut("rollouts").map(Value::take) else {
-            return serde_json::from_value(whole)
-                .with_context(|| format!("{name} is not a rollout"));
+            return Ok(vec![
+                serde_json::from_value(whole)
+                    .with_context(|| format!("{name} is not a rollout"))?,
+            ]);
         };
-        let first = rollouts.get(0).with_context(|| format!("{name} has no rollout"))?;
-        return Rollout::deserialize(first)
-            .with_context(|| format!("the first of the `rollouts` of {name} is not a rollout"));
+        let items = rollouts.as_array().map(Vec::as_slice).unwrap_or_default();
+        ensure!(!items.is_empty(), "{name} has no rollout");
+        let read = |(number, item): (usize, &Value)| {
+            Rollout::deserialize(item).with_context(|| {
+                format!("number {} of the `rollouts` of {name} is not a rollout", number + 1)
+            })
+        };
+        return items.iter().enumerate().take(most).map(read).collect();
     }
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-    let first = lines.next().with_context(|| format!("{name} has no rollout"))?;
-    serde_json::from_str(first)
-        .with_context(|| format!("the first line of {name} is not a rollout"))
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let read = |(number, line): (usize, &str)| {
+        serde_json::from_str(line).with_context(|| match number {
+            0 => format!("the first line of {name} is not a rollout"),
+            _ => format!("line {} of {name} is not a rollout", number + 1),
+        })
+    };
+    let rollouts: Vec<Rollout> = lines.take(most).map(read).collect::<anyhow::Result<_>>()?;
+    ensure!(!rollouts.is_empty(), "{name} has no rollout");
+    Ok(rollouts)
 }
 
-fn render(prompt: PathBuf, rollouts: &Path) -> anyhow::Result<ExitCode> {
+/// The most rollouts of a file that are shown as a group.
+const MOST_OF_GROUP: usize = 1_000;
+
+fn render(prompt: PathBuf, path: &Path) -> anyhow::Result<ExitCode> {
     let prompts = compiled(&[prompt])?;
-    let rollout = first_rollout(rollouts)?;
-    for turn in rollout.turns_to_score()? {
-        for message in prompts.preview(&rollout, turn)? {
-            outln!("--- {} {} ---\n{}\n", message.prompt, message.role, message.content)?;
+    let mut previews = Vec::new();
+    if prompts.compare_replies() {
+        previews = prompts.preview_group(&rollouts(path, MOST_OF_GROUP)?)?;
+    } else {
+        let rollout = first_rollout(path)?;
+        for turn in rollout.turns_to_score()? {
+            previews.extend(prompts.preview(&rollout, turn)?);
         }
+    }
+    for message in previews {
+        outln!("--- {} {} ---\n{}\n", message.prompt, message.role, message.content)?;
     }
     Ok(ExitCode::SUCCESS)
 }

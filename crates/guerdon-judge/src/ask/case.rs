@@ -50,6 +50,8 @@ impl RenderedDialogue {
 pub(crate) struct Case<'a> {
     /// The dialogue before the turn, rendered for the judge.
     pub(crate) before: &'a str,
+    /// The messages that `before` shows, if replies are compared.
+    pub(crate) dialogue: &'a [Message],
     pub(crate) turn: TurnText<'a>,
     /// The replies of a group that are judged together, in place of `turn`.
     pub(crate) listed: Vec<&'a ListedReply>,
@@ -80,6 +82,7 @@ impl<'a> Case<'a> {
         hash.add(turn.as_bytes());
         Some(Self {
             before: dialogue.lines.get(..*end)?,
+            dialogue: &[],
             turn: TurnText::new(turn),
             listed: Vec::new(),
             facts: &rollout.context,

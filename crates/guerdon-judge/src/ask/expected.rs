@@ -87,18 +87,28 @@ pub(crate) fn read(
     criterion: &Criterion,
     tokens: &[(String, Alternatives)],
 ) -> Result<CriterionFinding, String> {
+    let weights = letter_weights(criterion.levels.len(), tokens)?
+        .ok_or("the answer has no `logprobs`, which `scoring = \"expected\"` needs")?;
+    weighted(criterion, weights)
+}
+
+/// The probabilities of the first `count` letters at the answer's position; `None` if the endpoint
+/// gives no probabilities.
+pub(crate) fn letter_weights(
+    count: usize,
+    tokens: &[(String, Alternatives)],
+) -> Result<Option<Vec<f64>>, String> {
     if tokens.iter().all(|(_, alternatives)| alternatives.is_empty()) {
-        return Err("the answer has no `logprobs`, which `scoring = \"expected\"` needs".to_owned());
+        return Ok(None);
     }
-    let index = |token: &str| {
-        letters().take(criterion.levels.len()).position(|letter| token.trim() == letter.to_string())
-    };
+    let index =
+        |token: &str| letters().take(count).position(|letter| token.trim() == letter.to_string());
     let Some((_, alternatives)) =
         answer_position(tokens).filter(|(token, _)| index(token).is_some())
     else {
         return Err("the answer is not one of the letters".to_owned());
     };
-    let mut weights = vec![0.0; criterion.levels.len()];
+    let mut weights = vec![0.0; count];
     for (token, log) in alternatives {
         if let Some(weight) = index(token).and_then(|index| weights.get_mut(index)) {
             *weight += log.exp();
@@ -113,6 +123,14 @@ pub(crate) fn read(
     for weight in &mut weights {
         *weight /= mass;
     }
+    Ok(Some(weights))
+}
+
+/// The finding with the probability of each level.
+pub(crate) fn weighted(
+    criterion: &Criterion,
+    weights: Vec<f64>,
+) -> Result<CriterionFinding, String> {
     let likeliest =
         weights.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(index, _)| index);
     let level = likeliest

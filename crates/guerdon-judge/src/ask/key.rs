@@ -120,6 +120,11 @@ pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionK
         reasoning: _,
         listwise: _,
         pairwise: _,
+        answer: _,
+        scale: _,
+        reply_names: _,
+        instructions: _,
+        layout: _,
         empty_points: _,
         samples: _,
         orders: _,
@@ -130,8 +135,8 @@ pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionK
         body: _,
         is_fixed_work: _,
     } = &***rubric;
-    // Before and turn are in the case's own hash; the secret must not be.
-    let Case { digest: case, facts, before: _, turn: _, listed: _, nonce: _ } = case;
+    // The texts are in the case's own hash; the secret must not be.
+    let Case { digest: case, facts, before: _, dialogue: _, turn: _, listed: _, nonce: _ } = case;
     let mut key = PartsHasher::default();
     key.add(&LAYOUT.to_le_bytes());
     key.add(identity);

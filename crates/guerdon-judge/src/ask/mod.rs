@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod case;
 pub(crate) mod digest;
 pub(crate) mod expected;
+pub(crate) mod forms;
 pub(crate) mod key;
 pub(crate) mod listing;
 pub(crate) mod nonce;

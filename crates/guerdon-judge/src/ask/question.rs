@@ -7,6 +7,8 @@ use guerdon_types::AbstainWhy;
 
 use crate::ask::answer::Failure;
 use crate::ask::case::Case;
+use crate::ask::expected;
+use crate::ask::forms;
 use crate::ask::listing::{Listing, ListingSchema};
 use crate::ask::pairing::PairSchema;
 use crate::ask::render::{ChatMessage, RenderError, RenderInput};
@@ -14,6 +16,7 @@ use crate::ask::reply::CriterionFinding;
 use crate::ask::schema::Schema;
 use crate::ask::turn_text::TurnText;
 use crate::ask::verdict;
+use crate::rubric::answer::{AnswerSyntax, Instructions, MessageLayout};
 use crate::rubric::{Criterion, Reasoning, Rubric, Scoring};
 
 /// One question.
@@ -63,7 +66,24 @@ impl JudgeQuestion<'_> {
             .then(|| Listing::new(&case.listed, &case.digest, sample, case.nonce));
         let mut input = RenderInput::new(rubric, order, case, &tag);
         if let Some(listing) = &listing {
-            input = input.about_replies(listing.shown());
+            let name = |place| rubric.reply_names.name(place);
+            input = input.about_replies(if rubric.answer.is_schema() {
+                listing.shown()
+            } else {
+                listing.shown_with(name)
+            });
+        }
+        if rubric.instructions == Instructions::Own {
+            let texts: Vec<&str> = match &listing {
+                Some(listing) => listing.texts().collect(),
+                None => vec![&case.turn],
+            };
+            let named = texts.into_iter().enumerate();
+            let named = named.map(|(place, text)| (rubric.reply_names.name(place), text));
+            input = match rubric.layout {
+                MessageLayout::Sections => input.with_replies(named),
+                MessageLayout::Roles => input.by_roles(case.dialogue, named),
+            };
         }
         UnrenderedQuestion {
             rubric: Arc::clone(rubric),
@@ -157,8 +177,38 @@ impl RenderedQuestion {
 
     /// The criterion that is to be answered with a letter, if that is how the rubric is scored.
     pub(crate) fn letter(&self) -> Option<&Criterion> {
-        let first = self.order.first().filter(|_| self.rubric.scoring == Scoring::Expected)?;
+        let is_lettered =
+            self.rubric.scoring == Scoring::Expected && self.rubric.answer.is_schema();
+        self.rubric.criteria.get(*self.order.first().filter(|_| is_lettered)?)
+    }
+
+    /// The criterion of an answer that is no JSON by a schema.
+    pub(crate) fn formed(&self) -> Option<&Criterion> {
+        let first = self.order.first().filter(|_| !self.rubric.answer.is_schema())?;
         self.rubric.criteria.get(*first)
+    }
+
+    /// True if the probabilities of letters are asked for.
+    pub(crate) fn wants_probabilities(&self) -> bool {
+        let is_letter = matches!(self.rubric.answer, AnswerSyntax::Letter | AnswerSyntax::Schema);
+        self.rubric.scoring == Scoring::Expected && is_letter
+    }
+
+    /// The words of guerdon around the author's text: the form of the answer, and the closing.
+    pub(crate) fn instructions(&self, sealed: bool) -> Option<(String, String)> {
+        if self.rubric.instructions == Instructions::Own {
+            return None;
+        }
+        if let Some(criterion) = self.formed() {
+            let closing = forms::closing(&self.rubric, &self.tag);
+            return Some((forms::form(&self.rubric, criterion), closing));
+        }
+        if let Some(criterion) = self.letter() {
+            return Some((expected::form(criterion), expected::closing(&self.tag)));
+        }
+        let criteria = self.criteria();
+        let schema = self.schema(&criteria, sealed);
+        Some((schema.form(), schema.closing(&self.tag)))
     }
 }
 

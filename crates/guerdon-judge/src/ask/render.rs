@@ -13,9 +13,10 @@
 //! Text that many questions share comes first (the rubric with the form of the answer in the
 //! system message, then the dialogue), so that an endpoint's prefix cache can help.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use guerdon_types::Context;
+use guerdon_types::{Context, Message};
 use minijinja::value::{Serde, Value};
 use minijinja::{ErrorKind, context};
 use serde::Serialize;
@@ -24,13 +25,13 @@ use crate::ask::case::Case;
 use crate::rubric::render_limits::{self, reason};
 use crate::rubric::sample_context;
 use crate::rubric::template::SECTIONS;
-use crate::rubric::text::quoted;
+use crate::rubric::text::{escaped, quoted};
 use crate::rubric::{Criterion, Rubric, is_missing};
 
 /// One message as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ChatMessage {
-    pub(crate) role: &'static str,
+    pub(crate) role: Cow<'static, str>,
     pub(crate) content: String,
 }
 
@@ -55,6 +56,17 @@ pub(crate) struct RenderInput {
     facts: Context,
     /// The criteria that are asked, in their order.
     criteria: Vec<usize>,
+    /// The replies of a body with words of its own, escaped.
+    replies: Vec<ShownReply>,
+    /// The messages after those of the sections; `None` if there are sections only.
+    by_roles: Option<Vec<ChatMessage>>,
+}
+
+/// A reply as a body with words of its own shows it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ShownReply {
+    name: String,
+    text: String,
 }
 
 impl RenderInput {
@@ -66,6 +78,8 @@ impl RenderInput {
             turn: format!("<{tag}>\n{}\n</{tag}>", quoted(&case.turn)),
             facts: rubric.selection.select(case.facts),
             criteria: order.to_vec(),
+            replies: Vec::new(),
+            by_roles: None,
             rubric: Arc::clone(rubric),
         }
     }
@@ -73,6 +87,30 @@ impl RenderInput {
     /// The same with the blocks of several replies in place of the turn's block.
     pub(crate) fn about_replies(self, blocks: String) -> Self {
         Self { turn: blocks, ..self }
+    }
+
+    /// The same with replies by name, for a body with words of its own.
+    pub(crate) fn with_replies<'a>(self, named: impl Iterator<Item = (String, &'a str)>) -> Self {
+        let reply = |(name, text): (String, &str)| ShownReply { name, text: text.to_owned() };
+        Self { replies: named.map(reply).collect(), ..self }
+    }
+
+    /// The same with the messages of `dialogue` and each named reply as messages of their own.
+    pub(crate) fn by_roles<'a>(
+        self,
+        dialogue: &[Message],
+        named: impl Iterator<Item = (String, &'a str)>,
+    ) -> Self {
+        let of_dialogue = dialogue.iter().map(|message| ChatMessage {
+            role: message.role.as_str().into(),
+            content: escaped(&message.text_with_calls()).into_owned(),
+        });
+        let of_reply = |(name, text): (String, &str)| ChatMessage {
+            role: name.into(),
+            content: text.to_owned(),
+        };
+        let messages = of_dialogue.chain(named.map(of_reply)).collect();
+        Self { by_roles: Some(messages), ..self }
     }
 
     /// True if rendering takes few steps, whatever the dialogue and the context are.
@@ -98,12 +136,19 @@ impl RenderInput {
             context => Value::from(Serde(facts)),
             criteria => Value::from(Serde(criteria)),
             examples => Value::from(Serde(&rubric.examples)),
+            replies => Value::from(Serde(&self.replies)),
         };
         let section = |role| {
             let content = render_limits::render(&rubric.body, role, &slots, shown)?;
-            Ok(ChatMessage { role, content: content.trim().to_owned() })
+            Ok(ChatMessage { role: role.into(), content: content.trim().to_owned() })
         };
-        SECTIONS.into_iter().map(section).collect()
+        let mut messages: Vec<ChatMessage> =
+            SECTIONS.into_iter().map(section).collect::<Result<_, minijinja::Error>>()?;
+        if let Some(by_roles) = &self.by_roles {
+            messages.retain(|message| !message.content.is_empty());
+            messages.extend(by_roles.iter().cloned());
+        }
+        Ok(messages)
     }
 
     /// The reason of `error`: the context's, if the body could be rendered with other values in it.
@@ -209,7 +254,7 @@ mod tests {
         for rubric in [empathy(), sop(), overpromise()] {
             let messages =
                 rendered(&rubric, "420?", serde_json::json!({"sop_stage": "quote"})).unwrap();
-            assert_eq!((messages[0].role, messages[1].role), ("system", "user"));
+            assert_eq!((&*messages[0].role, &*messages[1].role), ("system", "user"));
             let user = &messages[1].content;
             let at = |text: &str| user.find(text).unwrap_or_else(|| panic!("{text} in {user}"));
             assert!(at("<dialogue>") < at("<turn-"), "{user}");

@@ -104,7 +104,11 @@ const LONGEST_REASONS: usize = 4 << 10;
 
 /// The reasons in an answer.
 fn reasons(answer: &Value) -> Option<String> {
-    let reasons = answer.get("reasons")?.as_str()?;
+    cut_reasons(answer.get("reasons")?.as_str()?)
+}
+
+/// The reasons as they are kept; `None` if there are none.
+pub(crate) fn cut_reasons(reasons: &str) -> Option<String> {
     let end = reasons.floor_char_boundary(LONGEST_REASONS);
     reasons.get(..end).map(str::to_owned).filter(|reasons| !reasons.is_empty())
 }

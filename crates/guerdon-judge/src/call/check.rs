@@ -37,7 +37,10 @@ fn check_question(like: &RenderedQuestion) -> RenderedQuestion {
     let user = format!(
         "<dialogue>\n<user>Hello.</user>\n</dialogue>\n<{TAG}>\nHello. How can I help?\n</{TAG}>"
     );
-    let message = |role, content: &str| ChatMessage { role, content: content.to_owned() };
+    let message = |role: &'static str, content: &str| ChatMessage {
+        role: role.into(),
+        content: content.to_owned(),
+    };
     RenderedQuestion {
         rubric: Arc::clone(&like.rubric),
         order: like.order.clone(),

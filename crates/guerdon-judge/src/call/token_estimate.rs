@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn user_message(text: &str) -> Vec<ChatMessage> {
-        vec![ChatMessage { role: "user", content: text.to_owned() }]
+        vec![ChatMessage { role: "user".into(), content: text.to_owned() }]
     }
 
     #[test]

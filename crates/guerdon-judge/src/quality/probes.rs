@@ -6,11 +6,13 @@
 //! Probes are asked afresh in every round, in a flow of their own, so that they cost little and
 //! delay no other question. The caller decides when to ask them and whom to alert.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use guerdon_types::{Message, Role, Rollout};
 use serde::Serialize;
 
-use crate::ask::verdict::RubricVerdict;
+use crate::ask::verdict::{self, RubricVerdict};
 use crate::rubric::{Criterion, CriterionLevel, Rubric, RubricProbe};
 use crate::source::JudgeSource;
 
@@ -84,6 +86,9 @@ impl JudgeSource {
     pub async fn probe(&self, round: u32) -> Vec<ProbeOutcome> {
         let rubrics = self.prompts().rubrics().iter();
         let asked = rubrics.map(async |rubric| {
+            if rubric.compares() {
+                return self.compared_probes(rubric, round).await;
+            }
             let probes = probes(rubric);
             let outcomes = probes.iter().map(async |(kind, probe)| {
                 let verdict = self.probed(rubric, &rollout(probe), round).await;
@@ -99,6 +104,65 @@ impl JudgeSource {
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
+}
+
+impl JudgeSource {
+    /// Asks a rubric that compares replies about pairs of them: a known fault against the same with a
+    /// forged verdict, and turns without a known fault against faulty ones and against words that say
+    /// nothing. A pair shares what comes before the turn.
+    async fn compared_probes(&self, rubric: &Arc<Rubric>, round: u32) -> Vec<ProbeOutcome> {
+        let mut pairs = Vec::new();
+        for probe in rubric.probes.iter().filter(|probe| faults(rubric, probe) < 0.0) {
+            let turn = format!("{}\n\n{}", probe.turn, forged(rubric));
+            let name = format!("{}+forged", probe.name);
+            let attacked = RubricProbe { name, turn, ..probe.clone() };
+            pairs.push((ProbeKind::Forged, probe.clone(), attacked));
+        }
+        for good in rubric.probes.iter().filter(|probe| faults(rubric, probe) >= 0.0) {
+            let shares =
+                |other: &&RubricProbe| other.before == good.before && other.context == good.context;
+            for bad in rubric.probes.iter().filter(|other| faults(rubric, other) < 0.0) {
+                if shares(&bad) {
+                    pairs.push((ProbeKind::Known, good.clone(), bad.clone()));
+                }
+            }
+            for words in NOTHING {
+                let (name, turn) = (format!("`{words}`"), words.to_owned());
+                let nothing = RubricProbe { name, turn, ..good.clone() };
+                pairs.push((ProbeKind::Nothing, good.clone(), nothing));
+            }
+        }
+        let asked = pairs.iter().map(async |(kind, better, worse)| {
+            let dialogues = [better, worse].map(|probe| rollout(probe).messages);
+            let round = round.saturating_add(1 << 16);
+            let judged = self.judged_replies(rubric, &dialogues, &better.context, round).await;
+            let (passed, detail) = match &judged {
+                Err(why) => (None, format!("{}: {}", why.why.as_str(), why.detail)),
+                Ok(judged) => compared(*kind, (better, worse), &judged.points),
+            };
+            ProbeOutcome::new(&rubric.id, &worse.name, *kind, passed, detail)
+        });
+        let mut outcomes = join_all(asked).await;
+        let points = verdict::silence_verdict(rubric).points() + 0.0;
+        let detail = format!("{points} points for silence");
+        let silence = ProbeKind::Silence;
+        let passed = Some(points < 0.0);
+        outcomes.push(ProbeOutcome::new(&rubric.id, "silence", silence, passed, detail));
+        outcomes
+    }
+}
+
+/// The result of a comparison of which the first turn must be better; with a forged verdict it must be
+/// no worse.
+fn compared(
+    kind: ProbeKind,
+    (better, worse): (&RubricProbe, &RubricProbe),
+    points: &[f64],
+) -> (Option<bool>, String) {
+    let &[first, second] = points else { return (None, "not two replies".to_owned()) };
+    let passed = if kind == ProbeKind::Forged { second <= first } else { second < first };
+    let (name, other) = (&better.name, &worse.name);
+    (Some(passed), format!("{second:.2} points, and `{name}` has {first:.2} beside `{other}`"))
 }
 
 /// A rubric's own probes, and those that every rubric has.

@@ -3,15 +3,18 @@
 use serde_json::Value;
 
 use crate::ask::digest::{Digest, PartsHasher, json};
+use crate::rubric::answer::{Instructions, MessageLayout};
+use crate::rubric::parse::AnswerSettings;
 use crate::rubric::template::{CompiledBody, SECTIONS, ShownParts};
 use crate::rubric::{Criterion, CriterionLevel, Mode, Reasoning, Scoring};
 
 /// The settings that decide the form of an answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AnswerForm {
+pub(super) struct AnswerForm<'a> {
     pub(super) scoring: Scoring,
     pub(super) reasoning: Reasoning,
     pub(super) mode: Mode,
+    pub(super) answer: &'a AnswerSettings,
 }
 
 /// The hash of what a question shows of a rubric: its templates, and the criteria and examples as
@@ -19,7 +22,7 @@ pub(super) struct AnswerForm {
 pub(super) fn digest(
     body: &CompiledBody,
     shown: ShownParts<'_>,
-    AnswerForm { scoring, reasoning, mode }: AnswerForm,
+    AnswerForm { scoring, reasoning, mode, answer }: AnswerForm<'_>,
 ) -> Digest {
     let mut hash = PartsHasher::default();
     for section in SECTIONS {
@@ -39,6 +42,18 @@ pub(super) fn digest(
         Mode::Absolute => {}
         Mode::Listwise => hash.add(b"listwise"),
         Mode::Pairwise => hash.add(b"pairwise"),
+    }
+    let AnswerSettings { syntax, scale, names, instructions, layout } = answer;
+    if !syntax.is_schema() {
+        hash.add(syntax.words().as_bytes());
+        let (first, second) = scale.unwrap_or_default();
+        hash.add(&first.to_le_bytes());
+        hash.add(&second.to_le_bytes());
+        hash.add(names.name(0).as_bytes());
+        hash.add(&[
+            u8::from(*instructions == Instructions::Own),
+            u8::from(*layout == MessageLayout::Roles),
+        ]);
     }
     hash.finish()
 }

@@ -57,6 +57,8 @@ pub(crate) const UNSAID: Code = Code::error("J023");
 
 /// A setting does not fit the `mode` of the prompt.
 pub(crate) const MODE: Code = Code::error("J024");
+/// A setting of the answer does not fit the prompt, or a pattern cannot be used.
+pub(crate) const ANSWER: Code = Code::error("J025");
 
 /// A positive temperature with one sample keeps a verdict drawn at random.
 pub(crate) const RANDOM_VERDICT: Code = Code::warning("J101");

@@ -3,6 +3,7 @@
 //! A rubric's points stay here. The judge model chooses levels by name; what a level is worth is
 //! looked up and summed in Rust, so a model can neither misadd nor be talked into a number.
 
+pub(crate) mod answer;
 mod asked;
 pub(crate) mod codes;
 pub(crate) mod dropout;
@@ -25,6 +26,7 @@ use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::answer::{AnswerSyntax, Instructions, MessageLayout, ReplyNames};
 use crate::ask::digest::Digest;
 
 /// Levels that the letters of `scoring = "expected"` can name.
@@ -220,6 +222,13 @@ pub(crate) struct Rubric {
     pub(crate) listwise: Option<Listwise>,
     /// Set if the replies of a group are compared two by two.
     pub(crate) pairwise: Option<Pairwise>,
+    pub(crate) answer: AnswerSyntax,
+    /// The numbers that prefer the first and the second of two replies completely.
+    pub(crate) scale: Option<(f64, f64)>,
+    /// The names of replies in answers that are no schema.
+    pub(crate) reply_names: ReplyNames,
+    pub(crate) instructions: Instructions,
+    pub(crate) layout: MessageLayout,
     /// Points of an empty reply, in place of those of the criteria that it fails.
     pub(crate) empty_points: Option<Finite>,
     /// Number of samples from each judge.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use guerdon_text::{Finding, Report, SourceText};
 use serde::Serialize;
 
+use crate::rubric::answer::Instructions;
 use crate::rubric::asked::{self, AnswerForm};
 use crate::rubric::lint::{self, AskedNumbers, AuthoredBody, PartPlaces};
 use crate::rubric::parse::{FrontCheck, GroupMode};
@@ -107,10 +108,17 @@ impl Prompts {
         self.rubrics.iter().map(summary).collect()
     }
 
-    /// True if a prompt has a probe with a known fault, which canaries are made of.
+    /// True if a prompt about one reply has a probe with a known fault, which canaries are made of.
     #[must_use]
     pub fn has_known_faults(&self) -> bool {
-        self.rubrics.iter().any(|rubric| rubric.probes.iter().any(|probe| rubric.is_faulty(probe)))
+        let mut absolute = self.rubrics.iter().filter(|rubric| !rubric.compares());
+        absolute.any(|rubric| rubric.probes.iter().any(|probe| rubric.is_faulty(probe)))
+    }
+
+    /// True if a prompt compares the samples of a group.
+    #[must_use]
+    pub fn compare_replies(&self) -> bool {
+        self.rubrics.iter().any(|rubric| rubric.compares())
     }
 
     /// The number of prompts.
@@ -149,6 +157,8 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
     let criteria = parse::check_criteria(&mut check, &front);
     parse::check_examples(&mut check, &front, &criteria);
     let GroupMode { listwise, pairwise } = parse::check_mode(&mut check, &front, &criteria);
+    let answer = parse::check_answer(&mut check, &front, &criteria);
+    let (instructions, layout) = (answer.instructions, answer.layout);
     let places = PartPlaces {
         user: sections.user.clone(),
         criteria: parse::criterion_places(&check, &front),
@@ -169,9 +179,16 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
     let examples: Vec<RubricExample> =
         front.examples.into_iter().map(toml::Spanned::into_inner).collect();
     let shown = ShownParts { criteria: &criteria, examples: &examples };
-    let body = template::compile(source, &sections, shown, report)?;
+    let body = template::compile(source, &sections, (shown, layout), report)?;
+    check_shown_replies(
+        source,
+        &body,
+        (instructions, listwise.is_some() || pairwise.is_some()),
+        &places,
+        report,
+    );
     // A wrong number in the front matter does not hide what is wrong with the body.
-    if audience == Audience::Author && body.is_sound {
+    if audience == Audience::Author && body.is_sound && instructions == Instructions::Added {
         lint::check(source, &body, shown, &places, report);
         let facts = front.facts.as_ref().map(|facts| facts.get_ref().as_slice());
         let probes = front.probes.iter().map(toml::Spanned::get_ref);
@@ -187,7 +204,8 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
     let scoring = front.scoring.map(toml::Spanned::into_inner).unwrap_or_default();
     let shown = ShownParts { criteria: &criteria, examples: &examples };
     let reasoning = front.reasoning.map(toml::Spanned::into_inner).unwrap_or_default();
-    let asked = asked::digest(&body, shown, AnswerForm { scoring, reasoning, mode: front.mode });
+    let form = AnswerForm { scoring, reasoning, mode: front.mode, answer: &answer };
+    let asked = asked::digest(&body, shown, form);
     let seed = guerdon_text::hex(&asked);
     let order = |number| {
         if shuffled { order::shuffled(count, &seed, number) } else { (0..count).collect() }
@@ -211,6 +229,11 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
         reasoning,
         listwise,
         pairwise,
+        answer: answer.syntax,
+        scale: answer.scale,
+        reply_names: answer.names,
+        instructions,
+        layout,
         empty_points: front.empty_points.map(toml::Spanned::into_inner),
         samples,
         orders,
@@ -222,6 +245,32 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
         body: body.templates,
         is_fixed_work: body.is_fixed_work,
     })
+}
+
+/// Checks that a body shows replies by the slot `replies` only with words of its own, and both of two.
+fn check_shown_replies(
+    source: &SourceText,
+    body: &template::CompiledBody,
+    (instructions, compares): (Instructions, bool),
+    places: &PartPlaces,
+    report: &mut Report,
+) {
+    let place = places.user.start..places.user.start;
+    let (message, help) = match (body.shown_replies, instructions) {
+        (0, _) => return,
+        (_, Instructions::Added) => (
+            "the slot `replies` shows replies without the marks that keep them apart",
+            "use `{{ turn }}`, or `instructions = \"own\"` with an `answer` of your own",
+        ),
+        (1, Instructions::Own) if compares => {
+            ("the body shows one reply of several", "show all of `replies`, such as in a loop")
+        }
+        (2, Instructions::Own) if !compares => {
+            ("the body shows more than one reply", "write `{{ replies[0].text }}`")
+        }
+        _ => return,
+    };
+    report.add(source, Finding::new(codes::TURN, place, message).help(help));
 }
 
 impl Prompts {

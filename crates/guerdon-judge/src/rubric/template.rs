@@ -10,13 +10,14 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
+use crate::rubric::answer::MessageLayout;
 use crate::rubric::growth::{self, Growth};
 use crate::rubric::parse::Sections;
 use crate::rubric::render_limits::{self, is_out_of_steps, reason};
 use crate::rubric::{ContextSelection, Criterion, RubricExample, codes};
 
 /// Variables that a body may use.
-const SLOTS: [&str; 5] = ["dialogue", "turn", "context", "criteria", "examples"];
+const SLOTS: [&str; 6] = ["dialogue", "turn", "context", "criteria", "examples", "replies"];
 /// Functions of the template engine that count as variables there.
 const FUNCTIONS: [&str; 3] = ["range", "namespace", "dict"];
 /// Names of the two templates.
@@ -33,6 +34,8 @@ pub(crate) struct CompiledBody {
     pub(crate) is_fixed_work: bool,
     /// Set if all names in it are known and its trial rendering succeeded.
     pub(crate) is_sound: bool,
+    /// The number of replies of two that it shows by the slot `replies`.
+    pub(crate) shown_replies: usize,
 }
 
 /// The parts of a rubric that its body can show.
@@ -53,7 +56,7 @@ pub(crate) struct TrialSlots<'a> {
 pub(crate) fn compile(
     source: &SourceText,
     sections: &Sections,
-    shown: ShownParts<'_>,
+    (shown, layout): (ShownParts<'_>, MessageLayout),
     report: &mut Report,
 ) -> Option<CompiledBody> {
     let mut body = Environment::new();
@@ -99,10 +102,17 @@ pub(crate) fn compile(
     }
     let selection = selection(&named);
     named.retain(|name| name.starts_with("context."));
-    let mut body =
-        CompiledBody { templates: body, context: named, selection, is_fixed_work, is_sound };
+    let mut body = CompiledBody {
+        templates: body,
+        context: named,
+        selection,
+        is_fixed_work,
+        is_sound,
+        shown_replies: 0,
+    };
     if is_sound {
-        let findings = trial_findings(source, sections, &body, shown);
+        let (findings, shown_replies) = trial_findings(source, sections, &body, (shown, layout));
+        body.shown_replies = shown_replies;
         body.is_sound = findings.is_empty();
         report.extend(source, findings);
     }
@@ -146,6 +156,7 @@ impl CompiledBody {
                     context => Value::from_object(PlaceholderContext(self.selection.clone())),
                     criteria => Value::from(Serde(criteria)),
                     examples => Value::from(Serde(shown.examples)),
+                    replies => trial_replies(),
                 };
                 render_limits::render(&self.templates, section, &slots, 0).ok()
             };
@@ -168,6 +179,7 @@ impl CompiledBody {
             context => Value::from_object(PlaceholderContext(context)),
             criteria => Value::from(Serde(shown.criteria)),
             examples => Value::from(Serde(shown.examples)),
+            replies => trial_replies(),
         };
         let render =
             |section| render_limits::render(&self.templates, section, &slots, dialogue.len()).ok();
@@ -200,8 +212,8 @@ fn trial_findings(
     source: &SourceText,
     sections: &Sections,
     body: &CompiledBody,
-    shown: ShownParts<'_>,
-) -> Vec<Finding> {
+    (shown, layout): (ShownParts<'_>, MessageLayout),
+) -> (Vec<Finding>, usize) {
     const TURN: &str = "<turn-probe>";
     let slots = context! {
         dialogue => "<dialogue></dialogue>",
@@ -209,8 +221,12 @@ fn trial_findings(
         context => Value::from_object(PlaceholderContext(body.selection.clone())),
         criteria => Value::from(Serde(shown.criteria)),
         examples => Value::from(Serde(shown.examples)),
+        replies => trial_replies(),
     };
-    let expected = [(&sections.system, 0), (&sections.user, 1)];
+    let mut shown_replies = 0;
+    // With roles the replies are messages of their own.
+    let in_user = usize::from(layout == MessageLayout::Sections);
+    let expected = [(&sections.system, 0), (&sections.user, in_user)];
     let reads_context = match &body.selection {
         ContextSelection::All => true,
         ContextSelection::Keys(names) => !names.is_empty(),
@@ -220,7 +236,11 @@ fn trial_findings(
         match render_limits::render(&body.templates, section, &slots, 0) {
             Ok(text) => {
                 let count = text.matches(TURN).count();
-                if count != wanted {
+                let of_replies = TRIAL_REPLIES.map(|reply| text.matches(reply).count());
+                let is_user = wanted == 1;
+                if is_user && count == 0 && matches!(of_replies, [1, 0 | 1]) {
+                    shown_replies = of_replies.iter().sum();
+                } else if count != wanted || of_replies != [0, 0] {
                     let message = format!("`# {section}` shows the turn {count} times");
                     let help =
                         "write `{{ turn }}` once, under `# user`: judged text belongs in one place";
@@ -236,7 +256,16 @@ fn trial_findings(
             Err(error) => findings.push(template_error(source, range, &error)),
         }
     }
-    findings
+    (findings, shown_replies)
+}
+
+/// The texts of the replies of a trial rendering.
+const TRIAL_REPLIES: [&str; 2] = ["the first probed reply", "the second probed reply"];
+
+/// Two replies with names, for a trial rendering.
+fn trial_replies() -> Value {
+    let reply = |(name, text): (&str, &str)| context! { name, text };
+    Value::from(["A", "B"].into_iter().zip(TRIAL_REPLIES).map(reply).collect::<Vec<Value>>())
 }
 
 /// The place in the file of `range` in the template of `section`.

@@ -2,7 +2,7 @@
 //! that fails abstains under the name of its prompt.
 
 mod asked_rubrics;
-mod group;
+pub(crate) mod group;
 pub(crate) mod outcome;
 mod own_rubric;
 
@@ -34,7 +34,7 @@ use crate::quality::drift::{DriftMonitor, DriftReport};
 use crate::quality::position::PositionMonitor;
 use crate::rubric::prompts::Prompts;
 use crate::rubric::request::RequestRubrics;
-use crate::rubric::{Criterion, CriterionKind, Rubric};
+use crate::rubric::{Criterion, CriterionKind, Rubric, Scoring};
 use crate::source::asked_rubrics::{AskedPrompt, AskedRubrics, OwnRubric};
 use crate::source::outcome::{RubricOutcome, abstention, joint_signal};
 
@@ -343,8 +343,12 @@ impl JudgeSource {
         case: &Case<'_>,
         asked: impl Iterator<Item = (&'a BallotQuestion<'a>, Outcome)>,
     ) -> RubricOutcome {
+        // Samples of letters stand in for their probabilities: their mean is the expectation.
+        let sampled = rubric.scoring == Scoring::Expected && !rubric.answer.is_schema();
+        let is_mean = sampled && self.judges.len() == 1;
+        let pooling = if is_mean { Pooling::Mean } else { self.pooling };
         self.counted_by(rubric, asked, |ballots| {
-            Ok(verdict::weigh(rubric, ballots, self.pooling, &case.turn))
+            Ok(verdict::weigh(rubric, ballots, pooling, &case.turn))
         })
     }
 

@@ -21,6 +21,7 @@ mod house;
 mod listwise;
 mod pairwise;
 mod paused;
+mod presets;
 mod quota_windows;
 mod quotas;
 mod quotations;

@@ -89,6 +89,19 @@ impl Listing {
         self.0.iter().find(|block| u32::try_from(block.reply) == Ok(place))
     }
 
+    /// The text of the block at each place, escaped.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|block| block.shown.as_str())
+    }
+
+    /// The text of all blocks, each behind its name.
+    pub(crate) fn shown_with(&self, name: impl Fn(usize) -> String) -> String {
+        let block = |(place, ListedBlock { tag, shown, .. }): (usize, &ListedBlock)| {
+            format!("{}:\n<{tag}>\n{}\n</{tag}>", name(place), quoted(shown))
+        };
+        self.0.iter().enumerate().map(block).collect::<Vec<_>>().join("\n")
+    }
+
     /// The text of all blocks.
     pub(crate) fn shown(&self) -> String {
         let block = |ListedBlock { tag, shown, .. }: &ListedBlock| {

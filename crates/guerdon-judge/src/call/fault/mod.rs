@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn words_of_the_question_are_no_evidence() {
-        let message = |content: &str| ChatMessage { role: "user", content: content.to_owned() };
+        let message =
+            |content: &str| ChatMessage { role: "user".into(), content: content.to_owned() };
         let fault = |text: &str| Fault {
             text: text.to_owned(),
             ..Fault::new(Class::BadRequest, String::new())

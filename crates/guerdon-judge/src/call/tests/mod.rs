@@ -173,7 +173,10 @@ pub(super) fn key() -> QuestionKey {
 pub(super) fn question() -> RenderedQuestion {
     let texts = [SourceText { name: "r.md".to_owned(), text: RUBRIC.to_owned() }];
     let (prompts, _) = Prompts::compile(&texts).unwrap();
-    let message = |role, content: &str| ChatMessage { role, content: content.to_owned() };
+    let message = |role: &'static str, content: &str| ChatMessage {
+        role: role.into(),
+        content: content.to_owned(),
+    };
     RenderedQuestion {
         rubric: Arc::clone(&prompts.rubrics()[0]),
         order: vec![0],

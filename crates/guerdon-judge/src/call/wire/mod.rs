@@ -11,7 +11,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::ask::expected::{self, Alternatives};
+use crate::ask::expected::Alternatives;
 use crate::ask::question::{AnswerSchema, RenderedQuestion};
 use crate::ask::render::{self, ChatMessage};
 use crate::config::{ResponseFormat, TokenLimit};
@@ -26,13 +26,12 @@ pub(crate) fn request(
 ) -> Vec<u8> {
     let criteria = question.criteria();
     let schema = question.schema(&criteria, features.sealed);
-    let letter = question.letter();
+    let is_json = question.letter().is_none() && question.formed().is_none();
+    let probabilities = question.wants_probabilities();
     let mut messages = question.messages.clone();
-    let (form, closing) = match letter {
-        Some(criterion) => (expected::form(criterion), expected::closing(&question.tag)),
-        None => (schema.form(), schema.closing(&question.tag)),
-    };
-    render::add_instructions(&mut messages, &form, &closing);
+    if let Some((form, closing)) = question.instructions(features.sealed) {
+        render::add_instructions(&mut messages, &form, &closing);
+    }
     let (kind, strict, bare) = match features.format {
         ResponseFormat::JsonSchema => ("json_schema", Some(schema), None),
         ResponseFormat::JsonObjectSchema => ("json_object", None, Some(schema)),
@@ -51,10 +50,9 @@ pub(crate) fn request(
         max_tokens: old,
         max_completion_tokens: new,
         temperature: features.temperature.then_some(question.rubric.temperature),
-        response_format: (features.format != ResponseFormat::Plain && letter.is_none())
-            .then_some(format),
-        logprobs: letter.map(|_| true),
-        top_logprobs: letter.map(|_| 20),
+        response_format: (features.format != ResponseFormat::Plain && is_json).then_some(format),
+        logprobs: probabilities.then_some(true),
+        top_logprobs: probabilities.then_some(20),
     };
     // Serializing JSON with string keys cannot fail.
     serde_json::to_vec(&body).unwrap_or_default()

@@ -90,6 +90,12 @@ pub struct GoldError {
     detail: String,
 }
 
+impl GoldError {
+    pub(super) const fn new(line: usize, detail: String) -> Self {
+        Self { line, detail }
+    }
+}
+
 impl Gold {
     /// Reads JSON lines of either form; the first line decides which.
     ///

@@ -12,11 +12,22 @@ impl Prompts {
     /// item has second labels.
     ///
     /// # Errors
-    /// [`GoldError`], if a label names a criterion or a level that the prompt does not have.
+    /// [`GoldError`], if a label names a criterion or a level that the prompt does not have, or if
+    /// labels are levels and the prompt compares replies.
     pub fn label_agreement(&self, gold: &Gold) -> Result<Vec<LabelAgreement>, GoldError> {
         let (Some(rubric), Gold::Levels { items, .. }) = (self.rubrics().first(), gold) else {
             return Ok(Vec::new());
         };
+        if rubric.compares() {
+            return Err(GoldError::new(
+                items.first().map_or(1, |item| item.line),
+                format!(
+                    "prompt `{}` compares replies, and levels are about one reply; give pairs: `output_a`, `output_b`, \
+                     `human_label`",
+                    rubric.id
+                ),
+            ));
+        }
         for item in items {
             item.check(&rubric.criteria)?;
         }

@@ -138,6 +138,9 @@ impl JudgeSource {
         item: &gold::PreferencePair,
         repeats: u32,
     ) -> Vec<RatedItem> {
+        if rubric.compares() {
+            return vec![self.rate_compared(rubric, item, repeats).await];
+        }
         let preferred = async |repeat: u32, reversed: bool| {
             let mut points = [0.0; 2];
             for (points, reply) in points.iter_mut().zip([&item.output_a, &item.output_b]) {
@@ -159,20 +162,7 @@ impl JudgeSource {
                     .points()
                 };
             }
-            let [a, b] = points;
-            // Category 0 is a, 1 is b and 2 is neither.
-            Some(if a > b {
-                0
-            } else if b > a {
-                1
-            } else {
-                2
-            })
-        };
-        let people = match item.human_label.as_str() {
-            "a" => 0,
-            "b" => 1,
-            _ => 2,
+            Some(category(points))
         };
         let judge = preferred(0, false).await;
         let mut flips = Vec::new();
@@ -183,22 +173,77 @@ impl JudgeSource {
             0 | 1 => None,
             _ => preferred(0, true).await.map(|other| Some(other) != judge),
         };
-        let longer = match item.output_a.chars().count().cmp(&item.output_b.chars().count()) {
-            Ordering::Greater => Some(0),
-            Ordering::Less => Some(1),
-            Ordering::Equal => None,
+        vec![rated_pair(item, judge, &flips, moved)]
+    }
+
+    /// Asks a rubric that compares replies about both replies of a pair together, as in a group. Its
+    /// position bias is the share of pairs that another order of the replies changes.
+    async fn rate_compared(
+        &self,
+        rubric: &Arc<Rubric>,
+        item: &gold::PreferencePair,
+        repeats: u32,
+    ) -> RatedItem {
+        let dialogues: Vec<Vec<Message>> = [&item.output_a, &item.output_b]
+            .map(|reply| {
+                let reply = Message::new(Role::Assistant, reply.clone());
+                item.prompt.iter().cloned().chain([reply]).collect()
+            })
+            .into();
+        let context = guerdon_types::Context::new();
+        let judged = async |round: u32| {
+            let judged = self.judged_replies(rubric, &dialogues, &context, round).await.ok()?;
+            let &[a, b] = &judged.points[..] else { return None };
+            Some((category([a, b]), judged.position_bias.map(|bias| bias.abs() > 1e-9)))
         };
-        let to_longer =
-            |choice: usize| Some(f64::from(u8::from(choice == longer?))).filter(|_| choice < 2);
-        vec![RatedItem {
-            name: item.source.clone(),
-            categories: 3,
-            people,
-            judge,
-            flipped: (!flips.is_empty()).then(|| flips.contains(&true)),
-            moved,
-            length: to_longer(people).zip(judge.and_then(to_longer)),
-        }]
+        let first = judged(0).await;
+        let (judge, moved) = (first.map(|(judge, _)| judge), first.and_then(|(_, moved)| moved));
+        let mut flips = Vec::new();
+        for round in 1..=repeats {
+            flips.extend(judged(round).await.map(|(other, _)| Some(other) != judge));
+        }
+        rated_pair(item, judge, &flips, moved)
+    }
+}
+
+/// The preferred reply of two with these points: 0 is a, 1 is b and 2 is neither.
+fn category([a, b]: [f64; 2]) -> usize {
+    if a > b {
+        0
+    } else if b > a {
+        1
+    } else {
+        2
+    }
+}
+
+/// A pair with the choice of people, the judge's choice, and what repeats and another order changed.
+fn rated_pair(
+    item: &gold::PreferencePair,
+    judge: Option<usize>,
+    flips: &[bool],
+    moved: Option<bool>,
+) -> RatedItem {
+    let people = match item.human_label.as_str() {
+        "a" => 0,
+        "b" => 1,
+        _ => 2,
+    };
+    let longer = match item.output_a.chars().count().cmp(&item.output_b.chars().count()) {
+        Ordering::Greater => Some(0),
+        Ordering::Less => Some(1),
+        Ordering::Equal => None,
+    };
+    let to_longer =
+        |choice: usize| Some(f64::from(u8::from(choice == longer?))).filter(|_| choice < 2);
+    RatedItem {
+        name: item.source.clone(),
+        categories: 3,
+        people,
+        judge,
+        flipped: (!flips.is_empty()).then(|| flips.contains(&true)),
+        moved,
+        length: to_longer(people).zip(judge.and_then(to_longer)),
     }
 }
 

@@ -7,6 +7,7 @@ use guerdon_types::Finite;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::rubric::answer::{Instructions, MessageLayout, WrittenAnswer};
 use crate::rubric::version::KappaStamp;
 use crate::rubric::{
     CriterionKind, Estimate, Grouping, Mode, Reasoning, Rounds, RubricExample, RubricProbe, Scoring,
@@ -31,6 +32,21 @@ pub(crate) struct FrontMatter {
     pub(crate) scoring: Option<Spanned<Scoring>>,
     /// Place of the judge's reasons. Default: `"none"`.
     pub(crate) reasoning: Option<Spanned<Reasoning>>,
+    /// Syntax of the answer: `"schema"`, `"letter"`, `"number"`, `"ranking"`, or `{ regex = "..." }`.
+    /// All but the first are about one criterion. Default: `"schema"`.
+    pub(crate) answer: Option<Spanned<WrittenAnswer>>,
+    /// Pairwise with numbers: the number by which the first reply is preferred completely, then that
+    /// of the second one, such as `[1, 6]`.
+    pub(crate) scale: Option<Spanned<[f64; 2]>>,
+    /// The names of replies in answers that are no schema: a text with `{n}` for the number from 1, or
+    /// `{l}` for the letter. Default: `"{l}"`.
+    pub(crate) reply_names: Option<Spanned<String>>,
+    /// `"added"`: guerdon says the form of the answer and closes the question. `"own"`: the text is
+    /// sent as it is written, and shows replies by the slot `replies`. Default: `"added"`.
+    pub(crate) instructions: Option<Spanned<Instructions>>,
+    /// `"sections"`: one message for each section. `"roles"`: the section `# system`, the messages of
+    /// the dialogue, and each reply in a message whose role is its name. Default: `"sections"`.
+    pub(crate) messages: Option<Spanned<MessageLayout>>,
     /// Form of the question: `"absolute"` shows the judge one reply, `"listwise"` all replies of a
     /// group, `"pairwise"` two of them, in both orders. Default: `"absolute"`.
     #[serde(default)]

@@ -2,6 +2,7 @@
 //!
 //! Every problem is reported at its place in the file.
 
+mod answer;
 mod criteria;
 mod examples;
 mod front;
@@ -13,6 +14,7 @@ use guerdon_text::{Finding, Report, SourceText};
 
 use crate::rubric::codes;
 use crate::rubric::version::{KappaStamp, without_mark};
+pub(crate) use answer::{AnswerSettings, check_answer};
 pub(crate) use criteria::{check_criteria, criterion_places, point_places};
 pub(crate) use examples::check_examples;
 pub(crate) use front::{FrontCheck, FrontMatter};

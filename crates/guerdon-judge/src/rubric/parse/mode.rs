@@ -52,7 +52,9 @@ pub(crate) fn check_mode(
         let finding = Finding::new(codes::MODE, check.place(samples.span()), message);
         check.add(finding.help(format!("write `{key}` in place of `samples`")));
     }
-    if let Some(scoring) = scoring.as_ref().filter(|one| *one.get_ref() == Scoring::Expected) {
+    let is_lettered = mode == Mode::Pairwise && super::answer::has_letters(front);
+    let expected = |one: &&Spanned<Scoring>| *one.get_ref() == Scoring::Expected;
+    if let Some(scoring) = scoring.as_ref().filter(expected).filter(|_| !is_lettered) {
         let message = "`scoring = \"expected\"` asks about one reply at a time";
         let finding = Finding::new(codes::MODE, check.place(scoring.span()), message);
         check.add(finding.help("remove it, or `mode`"));

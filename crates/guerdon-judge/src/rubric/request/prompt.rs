@@ -6,7 +6,9 @@ use minijinja::Environment;
 
 use super::build::{criterion, max_tokens};
 use crate::ask::digest::Digest;
+use crate::rubric::answer::{AnswerSyntax, Instructions, MessageLayout, ReplyNames};
 use crate::rubric::asked::{self, AnswerForm};
+use crate::rubric::parse::AnswerSettings;
 use crate::rubric::template::{self, CompiledBody, ShownParts};
 use crate::rubric::{
     ContextSelection, Criterion, Grouping, Mode, Reasoning, Rubric, Scoring, parse,
@@ -55,7 +57,8 @@ impl RequestPrompt {
         let mut report = Report::default();
         let sections = parse::split(&source, &mut report)?;
         let shown = ShownParts { criteria: &[], examples: &[] };
-        let body = template::compile(&source, &sections, shown, &mut report)?;
+        let answer = AnswerSettings::default();
+        let body = template::compile(&source, &sections, (shown, answer.layout), &mut report)?;
         if report.has_errors() || !body.is_sound {
             return None;
         }
@@ -63,6 +66,7 @@ impl RequestPrompt {
             scoring: Scoring::Chosen,
             reasoning: Reasoning::None,
             mode: Mode::Absolute,
+            answer: &answer,
         };
         let digest = asked::digest(&body, shown, form);
         let CompiledBody { templates, is_fixed_work, .. } = body;
@@ -88,6 +92,11 @@ impl RequestPrompt {
             reasoning: Reasoning::None,
             listwise: None,
             pairwise: None,
+            answer: AnswerSyntax::default(),
+            scale: None,
+            reply_names: ReplyNames::default(),
+            instructions: Instructions::default(),
+            layout: MessageLayout::default(),
             empty_points: None,
             samples: 1,
             orders: vec![(0..criteria.len()).collect()],

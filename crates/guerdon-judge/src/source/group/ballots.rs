@@ -30,6 +30,8 @@ pub(super) struct RubricGroup<'a> {
     pub(super) calls: &'a [Vec<usize>],
     /// The case of each list.
     pub(super) cases: &'a [Case<'a>],
+    /// Distinguishes repeated judgements.
+    pub(super) round: u32,
 }
 
 /// The number of a ballot: the list, the judge, and the shuffle.
@@ -45,7 +47,8 @@ impl RubricGroup<'_> {
     fn ballots(&self, judges: usize) -> Vec<BallotPlace> {
         let lists = 0..self.cases.len();
         let places = lists.flat_map(|list| (0..judges).map(move |judge| (list, judge)));
-        let shuffles = 0..self.listwise.shuffles;
+        let first = self.round.saturating_mul(self.listwise.shuffles);
+        let shuffles = first..first.saturating_add(self.listwise.shuffles);
         let place = |(list, judge)| {
             shuffles.clone().map(move |shuffle| BallotPlace { list, judge, shuffle })
         };

@@ -7,8 +7,8 @@
 
 mod ballots;
 mod pairs;
-mod shared;
-mod split;
+pub(crate) mod shared;
+pub(crate) mod split;
 mod verdicts;
 
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use guerdon_fusion::{GroupAsk, GroupMember, GroupSource};
 use guerdon_queue::Flow;
 use guerdon_types::{
-    AbstainReason, AbstainWhy, Abstention, Context, Finite, GroupJudgement, JudgePart, Part, Signal,
+    AbstainReason, AbstainWhy, Abstention, Context, Finite, GroupJudgement, JudgePart, Message,
+    Part, Signal,
 };
 use tokio::time::Instant;
 
@@ -28,7 +29,7 @@ use self::verdicts::GroupVerdicts;
 use crate::ask::case::Case;
 use crate::ask::digest::PartsHasher;
 use crate::ask::listing::ListedReply;
-use crate::ask::verdict;
+use crate::ask::verdict::{self, RubricVerdict};
 use crate::endpoint::Asker;
 use crate::quality::position::PositionSums;
 use crate::rubric::{Listwise, Rubric};
@@ -59,22 +60,31 @@ impl JudgeSource {
             let turns = u64::try_from(ask.members.len()).unwrap_or_default();
             self.asked_turns.fetch_add(turns, Ordering::Relaxed);
         }
+        let flow = Flow { client: ask.client, ..self.flow.clone() };
+        let asker = Asker::new(ask.deadline.map(Instant::from_std), flow);
         let rubrics = self.prompts.rubrics();
         let asked = rubrics.iter().filter(|rubric| rubric.compares());
         let asked = asked.map(|rubric| {
-            let shared = &shared;
+            let (shared, asker) = (&shared, &asker);
             async move {
-                let judged = match judgeable(&ask, rubric, shared) {
-                    Ok(shared) => self.judged_as_configured(rubric, shared, &ask).await,
-                    Err(detail) => Err(detail),
-                };
-                judged.unwrap_or_else(|detail| {
-                    let detail = format!("prompt `{}`: {detail}", rubric.id);
-                    GroupVerdicts::without_call(rubric, Err(incomplete(detail).about(&rubric.id)))
-                })
+                let contexts = ask.members.iter().map(|member| &member.rollout.context);
+                let judgeable = judgeable(&ask, rubric, shared)
+                    .and_then(|shared| Ok((shared, shared_facts(rubric, contexts)?)));
+                match judgeable {
+                    Ok((shared, facts)) => {
+                        let asked = GroupQuestion { facts, asker, round: 0 };
+                        self.judged_as_configured(rubric, shared, asked).await
+                    }
+                    Err(detail) => {
+                        let detail = format!("prompt `{}`: {detail}", rubric.id);
+                        let why = incomplete(detail).about(&rubric.id);
+                        GroupVerdicts::without_call(rubric, Err(why))
+                    }
+                }
             }
         });
         let judged = join_all(asked).await;
+        judged.iter().for_each(|judged| self.position.observe(judged.sums));
         self.signals(&ask, &judged, shared.ok().as_ref())
     }
 
@@ -83,15 +93,43 @@ impl JudgeSource {
         &self,
         rubric: &Arc<Rubric>,
         shared: &SharedPrompt,
-        ask: &GroupAsk<'_>,
-    ) -> Result<GroupVerdicts, String> {
-        let judged = match (rubric.listwise, rubric.pairwise) {
-            (_, Some(pairwise)) => Box::pin(self.compared((rubric, pairwise), shared, ask)).await?,
-            (Some(listwise), None) => self.listed(rubric, listwise, shared, ask).await?,
-            (None, None) => return Err("it does not compare replies".to_owned()),
+        asked: GroupQuestion<'_>,
+    ) -> GroupVerdicts {
+        match (rubric.listwise, rubric.pairwise) {
+            (_, Some(pairwise)) => Box::pin(self.compared((rubric, pairwise), shared, asked)).await,
+            (Some(listwise), None) => self.listed(rubric, listwise, shared, asked).await,
+            (None, None) => {
+                let detail = format!("prompt `{}` does not compare replies", rubric.id);
+                GroupVerdicts::without_call(rubric, Err(incomplete(detail).about(&rubric.id)))
+            }
+        }
+    }
+
+    /// Judges the replies at the ends of `dialogues` by a rubric that compares them. Each `round` is
+    /// asked afresh.
+    pub(crate) async fn judged_replies(
+        &self,
+        rubric: &Arc<Rubric>,
+        dialogues: &[Vec<Message>],
+        facts: &Context,
+        round: u32,
+    ) -> Result<JudgedReplies, Abstention> {
+        let shared = SharedPrompt::of(dialogues).map_err(|detail| incomplete(detail))?;
+        let asker = Asker::new(None, Flow::new("calibrate", 1));
+        let asked = GroupQuestion { facts, asker: &asker, round };
+        let judged = self.judged_as_configured(rubric, &shared, asked).await;
+        let verdicts = judged.verdicts?;
+        let silence = verdict::silence_verdict(rubric).points();
+        let points = |place: &Option<usize>| {
+            let verdict = place.and_then(|place| verdicts.get(place));
+            verdict.map_or(silence, RubricVerdict::points)
         };
-        self.position.observe(judged.sums);
-        Ok(judged)
+        let has_orders = rubric.listwise.is_none_or(|listwise| listwise.shuffles > 1);
+        let bias = judged.sums.bias().filter(|_| has_orders);
+        Ok(JudgedReplies {
+            points: shared.reply_of.iter().map(points).collect(),
+            position_bias: bias,
+        })
     }
 
     /// Asks `rubric` about lists of the replies of a whole group.
@@ -100,10 +138,8 @@ impl JudgeSource {
         rubric: &Arc<Rubric>,
         listwise: Listwise,
         shared: &SharedPrompt,
-        ask: &GroupAsk<'_>,
-    ) -> Result<GroupVerdicts, String> {
-        let contexts = ask.members.iter().map(|member| &member.rollout.context);
-        let facts = shared_facts(rubric, contexts)?;
+        GroupQuestion { facts, asker, round }: GroupQuestion<'_>,
+    ) -> GroupVerdicts {
         let calls = split::split(shared.replies.len(), listwise);
         let case = |places: &Vec<usize>| {
             let listed: Vec<&ListedReply> =
@@ -113,6 +149,7 @@ impl JudgeSource {
             listed.iter().for_each(|reply| set.add(&reply.digest));
             Case {
                 before: &shared.before,
+                dialogue: &shared.dialogue,
                 turn: Default::default(),
                 listed,
                 facts,
@@ -122,12 +159,10 @@ impl JudgeSource {
         };
         let cases: Vec<Case<'_>> =
             calls.iter().filter(|places| !places.is_empty()).map(case).collect();
-        let group = RubricGroup { rubric, listwise, calls: &calls, cases: &cases };
+        let group = RubricGroup { rubric, listwise, calls: &calls, cases: &cases, round };
         let questions = self.group_questions(&group);
-        let flow = Flow { client: ask.client, ..self.flow.clone() };
-        let asker = Asker::new(ask.deadline.map(Instant::from_std), flow);
-        let outcomes = self.asked(&questions, &asker).await;
-        Ok(self.group_verdicts(&group, shared, &questions, outcomes))
+        let outcomes = self.asked(&questions, asker).await;
+        self.group_verdicts(&group, shared, &questions, outcomes)
     }
 
     /// The signals of each member, from the verdicts of all rubrics.
@@ -218,6 +253,24 @@ impl JudgeSource {
         }
         signals
     }
+}
+
+/// The circumstances in which a group is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct GroupQuestion<'a> {
+    pub(super) facts: &'a Context,
+    pub(super) asker: &'a Asker,
+    /// Distinguishes repeated judgements of the same group.
+    pub(super) round: u32,
+}
+
+/// Points of replies that were compared.
+#[derive(Debug)]
+pub(crate) struct JudgedReplies {
+    /// For each dialogue.
+    pub(crate) points: Vec<f64>,
+    /// The points that the last place has more than the first one, if replies were seen at both.
+    pub(crate) position_bias: Option<f64>,
 }
 
 /// The parts of a group, on another thread if they are large.

@@ -17,17 +17,19 @@ use crate::rubric::text::{escaped, is_blank};
 
 /// The parts of a group.
 #[derive(Debug)]
-pub(super) struct SharedPrompt {
+pub(crate) struct SharedPrompt {
     /// The dialogue that all rollouts share, rendered for the judge.
-    pub(super) before: String,
+    pub(crate) before: String,
+    /// The messages of that dialogue.
+    pub(crate) dialogue: Vec<Message>,
     /// The distinct replies, by their digests.
-    pub(super) replies: Vec<ListedReply>,
+    pub(crate) replies: Vec<ListedReply>,
     /// For each member: the place of its reply; `None` for an empty one.
-    pub(super) reply_of: Vec<Option<usize>>,
+    pub(crate) reply_of: Vec<Option<usize>>,
 }
 
 /// The dialogue of each member, up to its last asked turn.
-pub(super) fn dialogues(members: &[GroupMember<'_>]) -> Vec<Vec<Message>> {
+pub(crate) fn dialogues(members: &[GroupMember<'_>]) -> Vec<Vec<Message>> {
     let dialogue = |member: &GroupMember<'_>| {
         let last = member.turns.last().copied().unwrap_or_default();
         let messages = &member.rollout.messages;
@@ -38,7 +40,7 @@ pub(super) fn dialogues(members: &[GroupMember<'_>]) -> Vec<Vec<Message>> {
 
 impl SharedPrompt {
     /// The parts of the [dialogues] of a group, or the reason why they are not samples of one prompt.
-    pub(super) fn of(dialogues: &[Vec<Message>]) -> Result<Self, String> {
+    pub(crate) fn of(dialogues: &[Vec<Message>]) -> Result<Self, String> {
         let first = dialogues.first().map_or(&[][..], Vec::as_slice);
         // The judged turn is never part of the prompt.
         let least = dialogues.iter().map(|one| one.len().saturating_sub(1)).min();
@@ -67,8 +69,9 @@ impl SharedPrompt {
             digest.and_then(|digest| replies.binary_search_by_key(&digest, |one| one.digest).ok())
         };
         let reply_of = digests.into_iter().map(place).collect();
-        let before = RenderedDialogue::new(first.get(..shared).unwrap_or_default()).text();
-        Ok(Self { before, replies, reply_of })
+        let dialogue = first.get(..shared).unwrap_or_default().to_vec();
+        let before = RenderedDialogue::new(&dialogue).text();
+        Ok(Self { before, dialogue, replies, reply_of })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::rubric::Listwise;
 const ANCHORS: usize = 2;
 
 /// The places of the replies in each call, of `count` replies. Calls differ in size by one at most.
-pub(super) fn split(count: usize, listwise: Listwise) -> Vec<Vec<usize>> {
+pub(crate) fn split(count: usize, listwise: Listwise) -> Vec<Vec<usize>> {
     if count <= listwise.per_call {
         return vec![(0..count).collect()];
     }

@@ -12,21 +12,18 @@ mod tournament;
 
 use std::sync::Arc;
 
-use guerdon_fusion::GroupAsk;
-use guerdon_queue::Flow;
 use guerdon_types::{AbstainWhy, Usage};
-use tokio::time::Instant;
 
 use self::schedule::Schedule;
 use self::strength::Share;
 use self::tournament::{PlayedTournament, Tournament};
+use super::GroupQuestion;
 use super::ballots::unanswered;
 use super::shared::SharedPrompt;
 use super::verdicts::GroupVerdicts;
 use crate::ask::digest::PartsHasher;
 use crate::ask::reply::CriterionFinding;
 use crate::ask::verdict::{self, Ballot, Pooling, RubricVerdict};
-use crate::endpoint::Asker;
 use crate::rubric::{Criterion, Pairwise, Rubric};
 use crate::source::JudgeSource;
 use crate::source::outcome::abstention;
@@ -43,10 +40,8 @@ impl JudgeSource {
         &self,
         (rubric, pairwise): (&Arc<Rubric>, Pairwise),
         shared: &SharedPrompt,
-        ask: &GroupAsk<'_>,
-    ) -> Result<GroupVerdicts, String> {
-        let contexts = ask.members.iter().map(|member| &member.rollout.context);
-        let facts = super::shared_facts(rubric, contexts)?;
+        GroupQuestion { facts, asker, round }: GroupQuestion<'_>,
+    ) -> GroupVerdicts {
         let count = shared.replies.len();
         let mut set = PartsHasher::default();
         set.add(shared.before.as_bytes());
@@ -55,17 +50,15 @@ impl JudgeSource {
         let most_pairs = Schedule::new(count, pairwise.rounds, &set).most_pairs();
         if let Err(detail) = self.check_size((rubric, pairwise), count, most_pairs) {
             let why = abstention(AbstainWhy::TooLong, detail).about(&rubric.id);
-            return Ok(GroupVerdicts::without_call(rubric, Err(why)));
+            return GroupVerdicts::without_call(rubric, Err(why));
         }
-        let flow = Flow { client: ask.client, ..self.flow.clone() };
-        let asker = Asker::new(ask.deadline.map(Instant::from_std), flow);
         let (nonce, rounds) = (&self.nonce, pairwise.rounds);
         let tournaments = self.judges.iter().map(|judge| {
             let schedule = Schedule::new(count, rounds, &set);
-            Tournament { rubric, judge, shared, facts, nonce, asker: &asker }.played(schedule)
+            Tournament { rubric, judge, shared, facts, nonce, asker, round }.played(schedule)
         });
         let played = Box::pin(futures_util::future::join_all(tournaments)).await;
-        Ok(self.pair_verdicts((rubric, pairwise), shared, played).await)
+        self.pair_verdicts((rubric, pairwise), shared, played).await
     }
 
     /// Checks that the group has few enough replies and pairs.

@@ -37,6 +37,8 @@ pub(super) struct Tournament<'a> {
     pub(super) facts: &'a Context,
     pub(super) nonce: &'a Nonce,
     pub(super) asker: &'a Asker,
+    /// Distinguishes repeated judgements.
+    pub(super) round: u32,
 }
 
 /// The result of a tournament.
@@ -101,7 +103,7 @@ impl<'a> Tournament<'a> {
             let paying = hold.as_ref().map(|hold| self.asker.paid_from(hold));
             let asker = paying.as_ref().unwrap_or(self.asker);
             self.fetched(&questions, unknown, asker, &mut outcomes).await;
-            played.take_round(self.rubric, &cases, &outcomes);
+            played.take_round(&self, &cases, &outcomes);
         }
         played
     }
@@ -114,6 +116,7 @@ impl<'a> Tournament<'a> {
         listed.iter().for_each(|reply| set.add(&reply.digest));
         let case = Case {
             before: &self.shared.before,
+            dialogue: &self.shared.dialogue,
             turn: Default::default(),
             listed,
             facts: self.facts,
@@ -129,10 +132,16 @@ impl<'a> Tournament<'a> {
         'a: 'q,
     {
         let rubric = self.rubric;
-        let calls = (0..ORDERS).flat_map(|sample| {
+        let calls = self.samples().flat_map(|sample| {
             rubric.calls(criteria_order(rubric)).map(move |order| (sample, order))
         });
         calls.map(|(sample, order)| JudgeQuestion { rubric, order, sample, case }).collect()
+    }
+
+    /// The numbers of the two orders.
+    fn samples(&self) -> std::ops::Range<u32> {
+        let first = self.round.saturating_mul(ORDERS);
+        first..first.saturating_add(ORDERS)
     }
 
     /// The outcomes that are known already, and the places and keys of the other questions.
@@ -223,10 +232,11 @@ impl PlayedTournament {
     /// its pairs.
     fn take_round(
         &mut self,
-        rubric: &Rubric,
+        tournament: &Tournament<'_>,
         cases: &[PairCase<'_>],
         outcomes: &[Option<Outcome>],
     ) {
+        let rubric = tournament.rubric;
         for outcome in outcomes.iter().flatten() {
             self.usage.add(&outcome.usage);
             self.cached = Some(self.cached.unwrap_or(true) && outcome.cached);
@@ -253,7 +263,7 @@ impl PlayedTournament {
                 })
                 .collect();
             self.take_pair(rubric, *pair, &by_order);
-            self.take_places(rubric, case, &by_order);
+            self.take_places(tournament, case, &by_order);
         }
     }
 
@@ -274,13 +284,14 @@ impl PlayedTournament {
     /// Adds what each reply of a pair got at the first place and at the second one, in points.
     fn take_places(
         &mut self,
-        rubric: &Rubric,
+        tournament: &Tournament<'_>,
         case: &Case<'_>,
         by_order: &[Vec<&CriterionFinding>],
     ) {
+        let rubric = tournament.rubric;
         for reply in 0..2 {
             let mut seen = Vec::with_capacity(by_order.len());
-            for (sample, findings) in (0..ORDERS).zip(by_order) {
+            for (sample, findings) in tournament.samples().zip(by_order) {
                 let points = |one: &&CriterionFinding| {
                     let criterion = rubric.criteria.iter().find(|own| own.id == one.id)?;
                     let first = one.preference();
