@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Agreement and cost of absolute and listwise rubrics, with a simulated judge of known noise and bias.
+"""Agreement and cost of absolute, listwise and pairwise rubrics, with a simulated judge of known noise and bias.
 
     python3 bench/judge_modes.py PAIRS.jsonl.gz --guerdon target/debug/guerdon
 
@@ -67,6 +67,14 @@ class Judge:
         value += args.bias * (0.5 - place)
         return LEVELS[min(max(math.floor((1 - value) * 5), 0), 4)]
 
+    def preferred(self, call, texts, criterion):
+        """The place of the better one of two replies; None for a tie. The noise of a call is the same for
+        both replies and cancels, so each comparison has noise of its own."""
+        args = self.args
+        first, second = (self.quality.get(text, 0.5) + args.noise * gauss("reply", text, criterion) for text in texts)
+        margin = first - second + args.bias + args.pair_noise * gauss("pair", call, criterion)
+        return None if abs(margin) < args.tie else int(margin < 0)
+
     def answer(self, body):
         shown = body["messages"][-1]["content"]
         text = json.dumps(body["messages"])
@@ -77,7 +85,11 @@ class Judge:
         ]
         last = max(len(blocks) - 1, 1)
         asked = [one for one in CRITERIA if f"{one}: How" in body["messages"][0]["content"]]
-        if blocks and blocks[0][0].startswith("reply-"):
+        if "\"preferred\"" in body["messages"][0]["content"]:
+            names, texts = [name for name, _ in blocks], [reply for _, reply in blocks]
+            choices = {one: self.preferred(call, texts, one) for one in asked}
+            answer = {"preferred": {one: "tie" if place is None else names[place] for one, place in choices.items()}}
+        elif blocks and blocks[0][0].startswith("reply-"):
             answer = {"replies": {
                 name: {one: self.level(call, reply, place / last, one) for one in asked}
                 for place, (name, reply) in enumerate(blocks)
@@ -166,7 +178,9 @@ def main():
     parser.add_argument("--guerdon", default="target/debug/guerdon")
     parser.add_argument("--noise", type=float, default=0.35, help="noise of a reply and criterion")
     parser.add_argument("--call-noise", type=float, default=0.3, help="noise that all replies of a call share")
-    parser.add_argument("--bias", type=float, default=0.4, help="what the first place has more than the last")
+    parser.add_argument("--bias", type=float, default=0.4, help="what the first place has more than the last, in lists and pairs")
+    parser.add_argument("--pair-noise", type=float, default=0.3, help="noise of a comparison of two replies")
+    parser.add_argument("--tie", type=float, default=0.05, help="difference below which two replies tie")
     parser.add_argument("--groups", type=int, default=60, help="synthetic groups of 8 replies of known quality")
     args = parser.parse_args()
     opened = gzip.open if args.pairs.endswith(".gz") else open
@@ -191,6 +205,9 @@ def main():
         "absolute": "", "absolute, a call a criterion": 'grouping = "criterion"',
         "listwise, 1 order": 'mode = "listwise"', "listwise, 2 orders": 'mode = "listwise"\nshuffles = 2',
         "listwise, 4 orders": 'mode = "listwise"\nshuffles = 4',
+        "pairwise, 1 Swiss round": 'mode = "pairwise"\nrounds = { swiss = 1 }',
+        "pairwise, 3 Swiss rounds": 'mode = "pairwise"\nrounds = { swiss = 3 }',
+        "pairwise, round robin": 'mode = "pairwise"',
     }
     with tempfile.TemporaryDirectory() as folder:
         root, config = pathlib.Path(folder), ['default_profile = "p0"\n[judges.simulated]\n'
@@ -210,8 +227,8 @@ def main():
                     break
                 except OSError:
                     time.sleep(0.1)
-            print(f"simulated judge: noise {args.noise}, noise of a call {args.call_noise}, bias {args.bias} towards "
-                  f"the first place; {len(pairs)} pairs, {args.groups} groups of 8, {len(CRITERIA)} criteria\n")
+            print(f"simulated judge: noise {args.noise}, noise of a call {args.call_noise}, of a comparison "
+                  f"{args.pair_noise}, ties below {args.tie}, bias {args.bias} towards the first place; {len(pairs)} pairs, {args.groups} groups of 8, {len(CRITERIA)} criteria\n")
             print(f"| {'rubric':28} | agreement on pairs | rank correlation in groups of 8 | calls a pair | calls a group of 8 "
                   "| tokens a group of 8 | position bias, points |\n|---|---|---|---|---|---|---|")
             for number, name in enumerate(modes):
