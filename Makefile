@@ -11,7 +11,7 @@ MINUTES ?= 3
 SECONDS ?= 120
 FLOOR ?= 2.28
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-metrics test-lsp test-ui test-postgres test-cluster test-wheels test-deploy check-deploy test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-metrics test-lsp test-ui test-postgres test-cluster test-wheels test-deploy check-deploy test-ray test-packages test-semver wheels deb release soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -108,6 +108,10 @@ test-deploy: onnxruntime ## What the container and the Debian package install, r
 
 check-deploy: ## Kubernetes, compose and SLURM files, by their schemas and promises; BINARY checks configurations too
 	PYTHON="$(PYTHON)" sh deploy/check.sh $(BINARY)
+
+test-ray: onnxruntime ## Ray Data with 1 and 2 workers, and with killed ones; ROWS; installs Ray in a virtual environment (700 MB)
+	$(CARGO) build --release --package guerdon-cli --locked
+	PYTHON="$(PYTHON)" sh scripts/test_ray.sh target/release/guerdon $(ROWS)
 
 deb: onnxruntime ## The Debian package, into dist; needs `cargo install cargo-deb`
 	CARGO="$(CARGO)" sh deploy/deb.sh dist

@@ -14,6 +14,7 @@
 | `guerdon.errors` | exceptions |
 | `guerdon.optim` | advantages, losses with gradients and whole updates, on NumPy arrays |
 | `guerdon.trl`, `.verl`, `.ms_swift`, `.openrlhf`, `.skyrl`, `.nemo_rl`, `.areal` | hooks for trainers |
+| `guerdon.ray` | `score`: a dataset of Ray Data of any size |
 | `guerdon.verifiers`, `.openenv`, `.art`, `.atropos`, `.tinker` | hooks for environments |
 
 A hook imports its trainer on first use; the package itself depends on NumPy only.
