@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use guerdon_tests::{
-    GuerdonProcess, JudgeThread, ProcessSetup, Server, WAIT_LIMIT, exchange, wait_until_blocking,
-    wire_request,
+    GuerdonProcess, JudgeThread, ProcessSetup, Server, WAIT_LIMIT, WireConnection,
+    wait_until_blocking, wire_request,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -50,7 +50,10 @@ pub(crate) fn ask(address: SocketAddr, rollouts: &[Value], deadline: Duration) -
     let body = json!({ "rollouts": rollouts, "deadline_ms": deadline.as_millis() as u64 });
     let headers = [("content-type", "application/json")];
     let bytes = wire_request("POST", "/v1/score", &headers, body.to_string().as_bytes());
-    let reply = exchange(address, &bytes).ok()?;
+    let mut connection = WireConnection::open(address).ok()?;
+    connection.limit(deadline + WAIT_LIMIT).ok()?;
+    connection.send(&bytes).ok()?;
+    let reply = connection.reply().ok()?;
     (reply.status == 200).then(|| reply.json())
 }
 
@@ -68,13 +71,14 @@ impl Balancer {
             Command::new(program).arg("-v").stdout(Stdio::null()).status().is_ok()
         })?;
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let listed = servers.iter().enumerate().map(|(number, server)| {
-            format!("  server s{number} {} check inter 200ms\n", server.address)
-        });
+        let listed = servers
+            .iter()
+            .enumerate()
+            .map(|(number, server)| format!("  server s{number} {}\n", server.address));
         let config = format!(
             "defaults\n  mode http\n  timeout connect 2s\n  timeout client 120s\n  timeout server 120s\n\
              frontend f\n  bind {address}\n  default_backend b\n\
-             backend b\n  balance leastconn\n  option httpchk GET /readyz\n{}",
+             backend b\n  balance leastconn\n{}",
             listed.collect::<String>()
         );
         let folder = tempfile::tempdir().unwrap();

@@ -26,7 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(6);
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// The reasons that an outage may have for a missing reward.
-const REASONS: [&str; 4] = ["coordination", "rate_limited", "deadline", "unreachable"];
+const REASONS: [&str; 5] =
+    ["coordination", "rate_limited", "deadline", "overloaded", "unreachable"];
 
 fn keys() -> String {
     let (minute, window) = (60 * QUOTA as u64 / WINDOW.as_secs(), WINDOW.as_secs());
@@ -52,7 +53,10 @@ impl Tally {
             let missing = turn["abstained"].as_array().filter(|missing| !missing.is_empty());
             match missing {
                 None => {
-                    assert_eq!(result["reward"], points(first + offset), "made up: {result}");
+                    let points = points(first + offset);
+                    assert_eq!(turn["judge"]["points"], points, "made up: {result}");
+                    let reward = result["reward"].as_f64().unwrap();
+                    assert!((reward - points / 100.0).abs() < 1e-9, "made up: {result}");
                     self.rewarded.fetch_add(1, Ordering::Relaxed);
                 }
                 Some(missing) => {

@@ -15,6 +15,9 @@ use super::scripts::{self, GrantArguments};
 use super::slice::{COUNTED, Slice, SliceCounts};
 use crate::config::ClusterConfig;
 
+/// The part of the span by which the window of a floor is longer, as that of slices is.
+const LATER: u32 = 10;
+
 /// The quotas of a replica.
 pub(super) struct Quotas {
     link: Arc<Link>,
@@ -64,7 +67,9 @@ impl Quotas {
         let quota = Arc::new(SharedQuota {
             name: name.to_owned(),
             slice: Mutex::new(Slice::new(shared, span)),
-            floor: (floor_limit > 0).then(|| Mutex::new(QuotaWindow::new(floor_limit, span))),
+            // Longer, because calls are counted when they arrive, and some take longer than others.
+            floor: (floor_limit > 0)
+                .then(|| Mutex::new(QuotaWindow::new(floor_limit, span + span / LATER))),
             floor_limit,
             asking: tokio::sync::Mutex::default(),
         });

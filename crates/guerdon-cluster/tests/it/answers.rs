@@ -84,7 +84,7 @@ async fn the_first_stored_answer_wins_and_a_damaged_one_is_none() {
     let put = |value: &str| replica.redis.put("k", value.as_bytes().to_vec(), TTL, None);
     assert_eq!(put("first").await.unwrap(), b"first");
     assert_eq!(put("second").await.unwrap(), b"first", "a second payer adopts it");
-    assert_eq!(server.cli(&["SETRANGE", "g1:test:{k}:a", "5", "damage"]).is_empty(), false);
+    assert!(!server.cli(&["SETRANGE", "g1:test:{k}:a", "5", "damage"]).is_empty());
     let Claim::Lead(lease) = replica.redis.claim("k").await.unwrap() else { panic!("asked again") };
     let stored = replica.redis.put("k", b"third".to_vec(), TTL, Some(lease)).await.unwrap();
     assert_eq!(stored, b"third");

@@ -467,7 +467,7 @@ mod tests {
             SpendingBudget::open(
                 &capped(None, Some(10)),
                 "m",
-                Some(Store::open(&path, std::time::Duration::ZERO).unwrap()),
+                Some(Store::open(&path, Duration::ZERO).unwrap()),
             )
             .unwrap()
         };
@@ -481,8 +481,7 @@ mod tests {
     #[tokio::test]
     async fn reservation_is_written_before_sending_and_counted_once() {
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(&folder.path().join("judge.log"), std::time::Duration::ZERO).unwrap();
+        let store = Store::open(&folder.path().join("judge.log"), Duration::ZERO).unwrap();
         let open = || {
             SpendingBudget::open(&capped(Some(10), None), "m", Some(Arc::clone(&store))).unwrap()
         };
