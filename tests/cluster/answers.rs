@@ -27,7 +27,7 @@ fn sixty_four_clients_of_four_servers_pay_for_each_question_once() {
     let judge = JudgeThread::start_with(|level| {
         JudgeReply::content(JudgeThread::verdict(level)).delay(Duration::from_millis(20))
     });
-    let setup = setup(&judge, redis.address(), "max_concurrent = 64");
+    let setup = setup(&judge, redis.address(), "max_concurrent = 64", "20s");
     let servers: Vec<_> = (0..SERVERS).map(|_| setup.start()).collect();
     servers.iter().for_each(wait_until_up);
     let balancer = Balancer::start(&servers);
@@ -76,7 +76,7 @@ fn questions_of_a_killed_server_are_answered_by_the_others() {
     let judge = JudgeThread::start_with(|level| {
         JudgeReply::content(JudgeThread::verdict(level)).delay(Duration::from_secs(1))
     });
-    let setup = setup(&judge, redis.address(), "max_concurrent = 64");
+    let setup = setup(&judge, redis.address(), "max_concurrent = 64", "20s");
     let mut servers: Vec<_> = (0..SERVERS).map(|_| setup.start()).collect();
     servers.iter().for_each(wait_until_up);
     let rollouts: Vec<Value> = (0..32).map(question).collect();

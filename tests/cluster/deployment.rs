@@ -14,10 +14,16 @@ use tempfile::TempDir;
 /// The number of servers.
 pub(crate) const SERVERS: usize = 4;
 
-/// The setup of a server with `judge`, whose judge and cluster have these keys too.
-pub(crate) fn setup(judge: &JudgeThread, redis: SocketAddr, judge_keys: &str) -> ProcessSetup {
+/// The setup of a server with `judge` and these further keys of the judge. A store that takes longer
+/// than `timeout` counts as away, also on a busy machine.
+pub(crate) fn setup(
+    judge: &JudgeThread,
+    redis: SocketAddr,
+    judge_keys: &str,
+    timeout: &str,
+) -> ProcessSetup {
     let cluster = format!(
-        "[cluster]\nurl = \"redis://{redis}\"\nnamespace = \"test\"\nlease = \"2s\"\ntimeout = \"500ms\"\nreplicas_max = {SERVERS}\n"
+        "[cluster]\nurl = \"redis://{redis}\"\nnamespace = \"test\"\nlease = \"2s\"\ntimeout = \"{timeout}\"\nreplicas_max = {SERVERS}\n"
     );
     let light = ProcessSetup::light(env!("CARGO_BIN_EXE_guerdon"));
     judge.added_to(light, judge_keys).tables(&cluster)

@@ -9,7 +9,7 @@ use crate::deployment::{setup, wait_until_up};
 fn readiness_info_and_metrics_say_whether_coordination_is_on() {
     let Some(mut redis) = RedisServer::start() else { return };
     let judge = JudgeThread::start();
-    let setup = setup(&judge, redis.address(), "");
+    let setup = setup(&judge, redis.address(), "", "1s");
     let (first, second) = (setup.start(), setup.start());
     for server in [&first, &second] {
         wait_until_up(server);
