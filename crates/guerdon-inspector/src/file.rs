@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use guerdon_types::{
-    Message, Rollout, RolloutId, RolloutResult, ScoreResponse, StreamLine, Versions,
+    Context, Message, Rollout, RolloutId, RolloutResult, ScoreResponse, StreamLine, Versions,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::record::{Labels, Record};
 
@@ -30,6 +31,8 @@ const HELP: &str = "name a file that `guerdon score --out` or `guerdon ledger ex
 #[serde(default)]
 struct Beside {
     messages: Option<Vec<Message>>,
+    context: Context,
+    tools: Vec<Value>,
     group: Option<String>,
     run: Option<String>,
     step: Option<i64>,
@@ -60,7 +63,8 @@ impl Beside {
             recorded_ms: self.recorded_ms,
         };
         let (cost, judge_calls) = (self.cost, self.judge_calls);
-        Record { key: 0, labels, messages: self.messages, result, versions, cost, judge_calls }
+        let Self { messages, context, tools, .. } = self;
+        Record { key: 0, labels, messages, context, tools, result, versions, cost, judge_calls }
     }
 }
 
@@ -127,6 +131,8 @@ pub fn add_rollouts(records: &mut [Record], name: &str, text: &str) -> Result<()
             record.labels.group.take().or_else(|| rollout.group.as_ref().map(ToString::to_string));
         if record.messages.is_none() {
             record.messages = Some(rollout.messages.clone());
+            record.context.clone_from(&rollout.context);
+            record.tools.clone_from(&rollout.tools);
         }
     }
     Ok(())
@@ -168,11 +174,14 @@ mod tests {
             (records[0].labels.run.as_deref(), records[0].labels.step),
             (Some("exp"), Some(7))
         );
-        let rollout =
-            r#"{"id": "a", "group": "g", "messages": [{"role": "assistant", "content": "Hi"}]}"#;
+        let rollout = r#"{"id": "a", "group": "g", "messages": [{"role": "assistant", "content": "Hi"}], "context": {"price": 420}}"#;
         add_rollouts(&mut records, "in", rollout).unwrap();
         assert_eq!(records[0].labels.group.as_deref(), Some("g"));
-        assert_eq!(records[0].messages.as_ref().unwrap()[0].content, "Hi");
+        let read = records[0].rollout().unwrap();
+        assert_eq!(
+            (read.messages[0].content.as_str(), &read.context["price"]),
+            ("Hi", &420.into())
+        );
     }
 
     #[test]

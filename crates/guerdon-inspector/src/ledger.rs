@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use guerdon_ledger::{LedgerReader, RolloutFilter, RolloutRow, StoredRollout, TurnSums};
-use guerdon_types::{SourceRole, Versions};
+use guerdon_types::{Context, SourceRole, Versions};
 use serde_json::Value;
 
 use crate::filter::Filter;
@@ -150,6 +150,10 @@ impl Store for LedgerStore {
 
 fn whole(stored: StoredRollout) -> Record {
     let versions = stored.versions;
+    let (messages, context, tools) = match stored.rollout {
+        Some(rollout) => (Some(rollout.messages), rollout.context, rollout.tools),
+        None => (None, Context::default(), Vec::new()),
+    };
     Record {
         key: stored.id,
         labels: labels(
@@ -158,7 +162,9 @@ fn whole(stored: StoredRollout) -> Record {
             stored.group,
             (stored.request_id, stored.recorded_ms),
         ),
-        messages: stored.rollout.map(|rollout| rollout.messages),
+        messages,
+        context,
+        tools,
         result: stored.result,
         versions: Some(versions),
         cost: Some(stored.cost),

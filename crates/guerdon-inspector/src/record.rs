@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use guerdon_types::{Message, RolloutResult, SourceRole, Versions};
+use guerdon_types::{
+    Context, Message, Rollout, RolloutResult, ScoreTurns, SourceRole, Versions,
+};
+use serde_json::Value;
 
 /// A scored rollout: the result as it was sent, and what was stored beside it.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +16,10 @@ pub struct Record {
     pub labels: Labels,
     /// The dialogue. `None` if the store keeps no texts, or if the file has none.
     pub messages: Option<Vec<Message>>,
+    /// The facts for rules and judge. Empty if the store keeps no texts.
+    pub context: Context,
+    /// The tools that the policy could call. Empty if the store keeps no texts.
+    pub tools: Vec<Value>,
     /// The result, with the parts of every scored turn.
     pub result: RolloutResult,
     /// The versions that made the result, if they are stored.
@@ -47,6 +54,20 @@ pub struct Labels {
 }
 
 impl Record {
+    /// The rollout as a source reads it. `None` if the dialogue is not there.
+    #[must_use]
+    pub fn rollout(&self) -> Option<Rollout> {
+        let turns: Vec<usize> = self.result.turns.iter().map(|turn| turn.index).collect();
+        Some(Rollout {
+            id: Some(self.result.id.clone()),
+            messages: self.messages.clone()?,
+            context: self.context.clone(),
+            tools: self.tools.clone(),
+            score: if turns.is_empty() { ScoreTurns::Unsaid } else { ScoreTurns::Indices(turns) },
+            ..Rollout::default()
+        })
+    }
+
     /// The length of the scored replies, if the dialogue is there.
     fn length(&self) -> Option<u64> {
         let messages = self.messages.as_ref()?;

@@ -52,16 +52,25 @@ pub(crate) struct PreparedVersions {
     pub(crate) generation: u64,
 }
 
-/// Turns records into rows. Keeps the versions of the last record, since most records share them.
-#[derive(Debug)]
+/// Turns records into rows. Keeps the versions of the last record, since most records share them,
+/// and the state of the compression, which takes longer to make than a text to compress.
 pub(crate) struct Preparer {
     texts: Texts,
     last: Option<Arc<PreparedVersions>>,
+    compressor: zstd::bulk::Compressor<'static>,
+}
+
+impl std::fmt::Debug for Preparer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Preparer").field("texts", &self.texts).finish_non_exhaustive()
+    }
 }
 
 impl Preparer {
-    pub(crate) const fn new(texts: Texts) -> Self {
-        Self { texts, last: None }
+    /// # Errors
+    /// There is no memory for the state of the compression.
+    pub(crate) fn new(texts: Texts) -> Result<Self, Error> {
+        Ok(Self { texts, last: None, compressor: zstd::bulk::Compressor::new(LEVEL)? })
     }
 
     pub(crate) fn prepare(&mut self, record: &RolloutRecord) -> Result<PreparedRollout, Error> {
@@ -72,7 +81,7 @@ impl Preparer {
         if let Some(rollout) = rollout.filter(|_| self.texts != Texts::None) {
             let json = serde_json::to_vec(rollout)?;
             match self.texts {
-                Texts::Full => dialogue = Some(compress(&json)?),
+                Texts::Full => dialogue = Some(self.compressor.compress(&json)?),
                 Texts::Hash | Texts::None => dialogue_hash = Some(hash(&json)),
             }
         }
@@ -88,7 +97,7 @@ impl Preparer {
             versions: self.versions(&record.versions)?,
             dialogue_hash,
             dialogue,
-            result: compress(&result)?,
+            result: self.compressor.compress(&result)?,
             record: RowSource {
                 recorded_ms: record.recorded_ms,
                 request_id: Arc::clone(&record.request_id),
@@ -129,8 +138,4 @@ fn hash(json: &[u8]) -> Vec<u8> {
     let bytes = digits.as_bytes().chunks_exact(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     bytes.filter_map(byte).collect()
-}
-
-fn compress(json: &[u8]) -> Result<Vec<u8>, Error> {
-    Ok(zstd::bulk::compress(json, LEVEL)?)
 }

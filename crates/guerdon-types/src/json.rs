@@ -64,6 +64,10 @@ pub(crate) fn parse_part<'de, T: Deserialize<'de>>(
 }
 
 fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, (String, serde_json::Error)> {
+    // Only an error needs the path, whose keys are copied.
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(value);
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| (pointer(error.path()), error.into_inner()))?;

@@ -61,9 +61,11 @@ pub(crate) fn rollout_page(shell: &Shell<'_>, record: &Record) -> String {
                 }
             }
         }
+        @if !record.context.is_empty() { (raw("Facts", "facts", &pretty(&record.context))) }
+        @if !record.tools.is_empty() { (raw("Tools", "tools", &pretty(&record.tools))) }
         (tools(shell, record))
         @if let Some(versions) = &record.versions { (versions_of(versions)) }
-        (raw("Raw result", "raw", &serde_json::to_string_pretty(result).unwrap_or_default()))
+        (raw("Raw result", "raw", &pretty(result)))
     };
     shell.page(Place::Rollouts, &format!("Rollout {id}"), &content).into_string()
 }
@@ -182,7 +184,7 @@ fn tools(shell: &Shell<'_>, record: &Record) -> Markup {
     html! {
         section {
             h2 { "Try again" }
-            (command("Score this dialogue again. Facts of its context are not in the command; add them if your rules read some.", "curl", &format!(
+            (command("Score this dialogue again, with the facts and tools that came with it.", "curl", &format!(
                 "curl -sS {host}/v1/score -H 'content-type: application/json' -d {}", quoted(&body))))
             (command("Make a rule from this rollout: the command prints a draft with this turn as its example. Write the phrase that must not occur in place of PHRASE; text that is selected above is filled in.", "rule", &format!(
                 "printf '%s' {} | guerdon rules new-from-badcase - --phrase 'PHRASE'", quoted(&rollout))))
@@ -205,13 +207,7 @@ fn command(about: &str, id: &str, text: &str) -> Markup {
 }
 
 fn rollout_json(record: &Record) -> Option<String> {
-    let messages = record.messages.as_ref()?;
-    let turns: Vec<usize> = record.result.turns.iter().map(|turn| turn.index).collect();
-    let mut rollout = serde_json::json!({ "id": record.result.id, "messages": messages });
-    if let (false, Some(map)) = (turns.is_empty(), rollout.as_object_mut()) {
-        map.insert("score".to_owned(), serde_json::json!(turns));
-    }
-    serde_json::to_string(&rollout).ok()
+    serde_json::to_string(&record.rollout()?).ok()
 }
 
 /// A word of a POSIX shell.
@@ -220,11 +216,11 @@ fn quoted(text: &str) -> String {
 }
 
 fn versions_of(versions: &Versions) -> Markup {
-    raw(
-        "Versions and fusion",
-        "versions",
-        &serde_json::to_string_pretty(versions).unwrap_or_default(),
-    )
+    raw("Versions and fusion", "versions", &pretty(versions))
+}
+
+fn pretty(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
 fn raw(title: &str, id: &str, json: &str) -> Markup {

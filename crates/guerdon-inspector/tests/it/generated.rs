@@ -56,6 +56,7 @@ fn line(index: usize, count: usize) -> serde_json::Value {
         "turns": [turn], "group": format!("g-{} {hostile}", place / 4), "run": format!("exp {}", HOSTILE[0]), "step": step,
         "profile": hostile, "digest": format!("sha256:{half}{}", "ab".repeat(31)), "generation": half + 1,
         "recorded_ms": 1_796_000_000_000_i64 + index as i64 * 1_000,
+        "context": {"target_price": 400 + index % 50, "note": hostile},
         "messages": [{"role": "user", "content": hostile}, {"role": "assistant", "content": text}]
     })
 }

@@ -27,7 +27,6 @@ fn write(path: &Path, texts: Texts, records: &[Record]) {
                 versions.push(Arc::new(made));
                 Arc::clone(versions.last().unwrap())
             });
-            let messages = record.messages.clone().unwrap();
             let group = labels.group.clone().map(Into::into);
             RolloutRecord {
                 recorded_ms: labels.recorded_ms.unwrap(),
@@ -40,7 +39,7 @@ fn write(path: &Path, texts: Texts, records: &[Record]) {
                 attempt: None,
                 sample: None,
                 versions,
-                rollout: Rollout { group, messages, ..Rollout::default() }.into(),
+                rollout: Rollout { group, ..record.rollout().unwrap() }.into(),
                 result: record.result.clone(),
                 usage: Usage::default(),
                 scoring_ms: None,
@@ -126,7 +125,7 @@ fn ledger_and_file_show_the_same() {
     let means = [&one, &other].map(|overview| overview.runs[0].mean.unwrap());
     assert!((means[0] - means[1]).abs() < 1e-9, "{means:?}");
     let record = ledger.record(5).unwrap().unwrap();
-    assert_eq!((&record.result, &record.messages), (&rows[4].result, &rows[4].messages));
+    assert_eq!((&record.result, record.rollout()), (&rows[4].result, rows[4].rollout()));
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl SqliteStore {
         // Removed rollouts leave no text behind in pages that are free.
         connection.pragma_update(None, "secure_delete", "on")?;
         let (names, versions) = (HashMap::new(), HashMap::new());
-        Ok(Self { connection, preparer: Preparer::new(texts), names, versions })
+        Ok(Self { connection, preparer: Preparer::new(texts)?, names, versions })
     }
 
     /// Records rollouts, all in one transaction.

@@ -202,9 +202,28 @@ fn set(table: &mut Table, layer: &Layer, value: Value) -> Result<(), ConfigError
 fn invalid(origin: &str, detail: &str, message: &str) -> ConfigError {
     ConfigError::Invalid {
         origin: origin.into(),
-        detail: detail.into(),
+        detail: without_passwords(detail),
         hint: guerdon_types::unknown_name_hint(message),
     }
+}
+
+/// The text with stars in the place of the user and the password of each URL, since an error quotes
+/// the line of the file.
+fn without_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + "://".len());
+        shown.push_str(before);
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',');
+        let url = after.split(is_end).next().unwrap_or_default();
+        let secret = url.rfind('@').and_then(|end| url.get(..end)).unwrap_or_default();
+        // As many stars as characters, so that the mark below the line stays in place.
+        shown.extend(secret.chars().map(|_| '*'));
+        rest = after.get(secret.len()..).unwrap_or_default();
+    }
+    shown.push_str(rest);
+    shown
 }
 
 #[cfg(test)]
@@ -225,6 +244,23 @@ mod tests {
             env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let file_path = Some(file.path().to_owned());
         (ConfigSource { file: file_path, environment: Arc::new(environment), overrides }, file)
+    }
+
+    #[test]
+    fn error_that_quotes_a_url_does_not_show_its_password() {
+        for (line, kept) in [
+            ("url = \"postgres://guerdon:hunter2@db/ledger", "@db/ledger"),
+            ("url = \"postgres://guerdon:hunter2@db/ledger\" x", "@db/ledger"),
+            ("url = 'redis://:hunter2@cache:6379' 'redis://a:hunter2@b'", "@cache:6379"),
+            ("url = postgres://guerdon:p/hunter2@db", "@db"),
+            ("url = [\"postgres://a:hunter2@b\", \"https://c:hunter2@d\",, ]", "@b"),
+        ] {
+            let (source, _file) = source(&format!("[ledger]\n{line}\n"), &[], vec![]);
+            let error = source.load().unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(error.contains(kept), "{error}");
+        }
+        assert_eq!(without_passwords("see https://a/b://c"), "see https://a/b://c");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl PostgresStore {
     pub fn new(url: &str, texts: Texts) -> Result<Self, Error> {
         let url = DatabaseUrl::from(url.to_owned());
         url.settings()?;
-        Ok(Self { url, connection: None, preparer: Preparer::new(texts) })
+        Ok(Self { url, connection: None, preparer: Preparer::new(texts)? })
     }
 
     /// Records rollouts, all in one transaction.

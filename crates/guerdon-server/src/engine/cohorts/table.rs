@@ -112,7 +112,7 @@ impl CohortTable {
         let (came, samples) = (cohort.members.len(), cohort.samples);
         let note = format!(
             "cohort_stalled: {came} of {samples} samples came within {waited:.1?}; a trainer with fewer requests \
-             in flight than samples waits in vain, so send all {samples} at once, or in one request"
+             in flight than samples never completes a group, so send all {samples} at once, or in one request"
         );
         cohort.close(CloseReason::Stalled(note), now)
     }

@@ -33,7 +33,7 @@ pub(super) fn field(form: &[u8], name: &str) -> Option<String> {
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// A value that nobody can guess.
+/// A random value of 148 bits, as text.
 pub(super) fn random() -> String {
     let (one, other) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
     format!("{}{}", one.simple(), other.simple())

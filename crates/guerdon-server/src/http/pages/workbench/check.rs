@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use guerdon_inspector::{PackChange, PackCheck, Record, RuleChange};
 use guerdon_rules::{PackFiles, RulePacks, ScanLimit, WorkBounds};
-use guerdon_types::{Rollout, RulesPart};
+use guerdon_types::RulesPart;
 
 /// The time after which a check ends.
 const MAX_TIME: Duration = Duration::from_secs(10);
@@ -108,11 +108,10 @@ impl Comparison<'_> {
 
     /// The hits of a rollout's scored turns before and after; `None` if the time is over.
     fn hits(&self, record: &Record) -> Option<(Hits, Hits)> {
-        let messages = record.messages.clone().unwrap_or_default();
-        let is_there = |turn: &usize| *turn < messages.len();
+        let rollout = record.rollout().unwrap_or_default();
+        let is_there = |turn: &usize| *turn < rollout.messages.len();
         let turns: Vec<usize> =
             record.result.turns.iter().map(|turn| turn.index).filter(is_there).collect();
-        let rollout = Rollout { messages, ..Rollout::default() };
         let of = |packs: &RulePacks| {
             let mut hits = Hits::default();
             for evaluation in packs.evaluate_turns_within(&rollout, &turns, self.limit) {
