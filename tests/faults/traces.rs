@@ -6,7 +6,7 @@ use guerdon_testing::{ReceivedSpan, StandInCollector};
 use guerdon_tests::{JudgeThread, ProcessSetup, Server, WAIT_LIMIT, wait_until_blocking};
 use serde_json::json;
 
-use crate::{light, request};
+use crate::{LEAK_REWARD, leak, light, request};
 
 /// A trace and a span of a caller, as a `traceparent` has them.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -150,4 +150,33 @@ fn call_of_a_function_continues_the_trace() {
     assert_eq!(sent.to_str().unwrap(), format!("00-{TRACE}-{}-01", call.id));
     // The stand-in's reply is none that a function gives.
     assert_eq!(asked.attributes["source.abstained"], "1");
+}
+
+/// Rollouts of a group that are settled together have their rewards in their own spans.
+#[test]
+fn reward_that_a_group_decides_is_in_the_span_of_its_rollout() {
+    let collector = CollectorThread::start();
+    let by_cause = "on_abstain = { infrastructure = \"group\", content = \"null\" }\n";
+    let setup = light().fusion(by_cause);
+    let setup = setup.variable("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental");
+    let server = collector.added_to(setup).start();
+    let mut rollouts = [leak(), Server::rollout("480 .")];
+    for (index, rollout) in rollouts.iter_mut().enumerate() {
+        rollout["group"] = json!("g");
+        rollout["id"] = json!(format!("r{index}"));
+    }
+    let traceparent = format!("00-{TRACE}-{CALLER}-01");
+    let headers = [("content-type", "application/json"), ("traceparent", traceparent.as_str())];
+    let body = request(&rollouts).to_string();
+    let bytes = guerdon_tests::wire_request("POST", "/v1/score", &headers, body.as_bytes());
+    assert_eq!(server.exchange(&bytes).unwrap().status, 200);
+    let spans = collector.spans();
+    for (id, reward) in [("r0", LEAK_REWARD), ("r1", 0.0)] {
+        let span =
+            spans.iter().find(|span| span.attributes.get("rl.sample.id") == Some(&id.into()));
+        let span = span.unwrap_or_else(|| panic!("{id}: {spans:#?}"));
+        let score: f64 = span.attributes["rl.reward.score"].parse().unwrap();
+        assert!((score - reward).abs() < 1e-9, "{span:?}");
+        assert_eq!(span.events.len(), 1, "{span:?}");
+    }
 }

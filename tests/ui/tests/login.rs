@@ -7,7 +7,7 @@ const TOKEN: &str = "the-token-of-this-test";
 
 #[tokio::test]
 async fn token_opens_the_pages_until_the_logout() -> anyhow::Result<()> {
-    let server = Inspector::serve(TOKEN, "").await?;
+    let server = Inspector::serve(TOKEN, &["read", "score"], "").await?;
     let tab = Tab::open().await?;
     tab.goto(&format!("{}/ui/rollouts?run=exp-12", server.url)).await?;
     tab.wait_until("location.pathname === '/ui/login'").await?;

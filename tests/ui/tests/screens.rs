@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
-use guerdon_test_ui::{Inspector, Tab, guerdon, hostile, negotiation};
+use guerdon_test_ui::{Axe, Inspector, Tab, guerdon, hostile, negotiation};
 use serde_json::Value;
 
 /// The most pages of one kind that a test visits.
@@ -149,8 +149,7 @@ async fn keys_lead_through_the_pages() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn axe_finds_nothing_serious() -> anyhow::Result<()> {
-    let axe = std::env::var("AXE").context("AXE names axe.min.js; `make test-ui` fetches it")?;
-    let axe = std::fs::read_to_string(&axe).with_context(|| format!("cannot read {axe}"))?;
+    let axe = Axe::load()?;
     let inspector = Inspector::start(&negotiation()).await?;
     let tab = Tab::open().await?;
     let mut failures = Vec::new();
@@ -171,15 +170,8 @@ async fn axe_finds_nothing_serious() -> anyhow::Result<()> {
             "/ui/nowhere",
         ] {
             tab.goto(&format!("{}{path}", inspector.url)).await?;
-            tab.run(&axe).await?;
-            let passed = tab.eval("axe.run().then((found) => found.passes.length)").await?;
-            ensure!(passed.as_u64() > Some(15), "axe checked {passed} rules on {path}");
-            let found = tab
-                .eval("axe.run().then((found) => found.violations.filter((one) => ['serious', 'critical'].includes(one.impact)).map((one) => one.id + ': ' + one.nodes.map((node) => node.target + ' ' + node.failureSummary).slice(0, 3).join('; ')))")
-                .await?;
-            for one in found.as_array().context("a list")? {
-                failures.push(format!("{scheme} {path}: {one}"));
-            }
+            let found = axe.serious(&tab).await.with_context(|| path.to_owned())?;
+            failures.extend(found.into_iter().map(|one| format!("{scheme} {path}: {one}")));
         }
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n"));

@@ -59,6 +59,29 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
+impl Retention {
+    /// One step of the removal of what is beyond the limits: by age first, then by size. Returns the
+    /// number of rollouts.
+    pub(super) fn step<S>(
+        self,
+        store: &mut S,
+        remove: impl Fn(&mut S, &RolloutFilter) -> Result<usize, Error>,
+        bytes: impl Fn(&mut S) -> Result<u64, Error>,
+    ) -> Result<usize, Error> {
+        if let Some(before) = self.before_ms {
+            let filter = RolloutFilter { until_ms: Some(before), ..RolloutFilter::default() };
+            let removed = remove(store, &filter)?;
+            if removed > 0 {
+                return Ok(removed);
+            }
+        }
+        match self.max_bytes {
+            Some(most) if bytes(store)? > most => remove(store, &RolloutFilter::default()),
+            _ => Ok(0),
+        }
+    }
+}
+
 impl SqliteStore {
     /// Removes at most 1,000 of the rollouts beyond `limits`. Returns their number; 0 if the ledger
     /// is within the limits.
@@ -66,19 +89,7 @@ impl SqliteStore {
     /// # Errors
     /// The ledger cannot be written.
     pub fn prune_step(&mut self, limits: Retention) -> Result<usize, Error> {
-        if let Some(before) = limits.before_ms {
-            let filter = RolloutFilter { until_ms: Some(before), ..RolloutFilter::default() };
-            let removed = self.remove_step(&filter)?;
-            if removed > 0 {
-                return Ok(removed);
-            }
-        }
-        if let Some(most) = limits.max_bytes
-            && self.bytes()? > most
-        {
-            return self.remove_step(&RolloutFilter::default());
-        }
-        Ok(0)
+        limits.step(self, Self::remove_step, |store| store.bytes())
     }
 
     /// Removes at most 1,000 rollouts of a selection, the oldest first. Returns their number.

@@ -15,18 +15,17 @@ use guerdon_types::{
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::engine::advantages::GroupBuffer;
 use crate::engine::cohorts::{CohortAccess, Cohorts, PlaceRelease};
 use crate::engine::group_report::GroupReport;
 use crate::engine::recording::Recording;
 use crate::engine::request_profiles::{ProfileInUse, RequestProfiles};
-use crate::engine::results::{PendingResults, RequestInHand, RolloutAnswer};
+use crate::engine::results::{PendingResults, RequestInHand, RolloutAnswer, trace_result};
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::engine::snapshot::{Snapshot, check_digest};
 use crate::observe::metrics::Metrics;
-use crate::observe::traces::EVALUATION;
 
 /// Rollouts per task: few enough to spread the rules over the cores.
 const ROLLOUTS_PER_TASK: usize = 32;
@@ -346,10 +345,11 @@ impl ScoringTask {
         );
         let scoring = async {
             if scorer.settles_groups() {
-                return RolloutAnswer::Asked(index, scorer.ask(index, rollout, *deadline).await);
+                let asked = scorer.ask(index, rollout, *deadline).await;
+                return RolloutAnswer::Asked(index, asked, Span::current());
             }
             let (result, usage) = scorer.score(index, rollout, *deadline).await;
-            trace_result(&result);
+            trace_result(&Span::current(), &result);
             RolloutAnswer::Scored(ScoredRollout { index, result, usage })
         };
         match std::panic::AssertUnwindSafe(scoring.instrument(span)).catch_unwind().await {
@@ -362,26 +362,6 @@ impl ScoringTask {
                 self.request.refused(died(entry.id_or_index(index)))
             }
         }
-    }
-}
-
-/// Notes the reward, or the reason of its absence, in the current span.
-fn trace_result(result: &RolloutResult) {
-    let span = tracing::Span::current();
-    if span.is_disabled() {
-        return;
-    }
-    if let Some(reward) = result.reward {
-        span.record("rl.reward.score", reward.get());
-        tracing::trace!(
-            target: EVALUATION,
-            { gen_ai.evaluation.name = "reward",
-            gen_ai.evaluation.score.value = reward.get() },
-            "gen_ai.evaluation.result"
-        );
-    }
-    if let Some(error) = &result.error {
-        span.record("error.type", error.code.as_str());
     }
 }
 

@@ -7,24 +7,25 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use guerdon_fusion::AskedRollout;
-use guerdon_types::{Problem, ProblemCode, RolloutEntry, RolloutId, Usage};
+use guerdon_types::{Problem, ProblemCode, RolloutEntry, RolloutId, RolloutResult, Usage};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::engine::cohorts::{CohortAccess, CohortMember};
 use crate::engine::group_sets::GroupSets;
 use crate::engine::request_profiles::RequestProfiles;
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::observe::metrics::Metrics;
+use crate::observe::traces::EVALUATION;
 
 /// A rollout whose sources have answered.
 #[derive(Debug)]
 pub(crate) enum RolloutAnswer {
     /// With its result.
     Scored(ScoredRollout),
-    /// Without a result yet, which its group decides.
-    Asked(usize, AskedRollout),
+    /// Without a result yet, which its group decides; with the span of its scoring, which gets it.
+    Asked(usize, AskedRollout, Span),
 }
 
 /// The parts of a request that its results need.
@@ -47,6 +48,8 @@ pub(crate) struct PendingResults {
     /// Groups about which the sources are asked once more.
     settling: JoinSet<Vec<ScoredRollout>>,
     ready: VecDeque<ScoredRollout>,
+    /// The spans of rollouts that wait for their group.
+    spans: HashMap<usize, Span>,
     /// Rollouts whose sources have not answered.
     unasked: BTreeSet<usize>,
     /// Rollouts without a result.
@@ -71,6 +74,7 @@ impl PendingResults {
             _tasks: tasks,
             settling: JoinSet::new(),
             ready: VecDeque::new(),
+            spans: HashMap::new(),
             missing,
             is_open: true,
         }
@@ -82,6 +86,9 @@ impl PendingResults {
         loop {
             if let Some(scored) = self.ready.pop_front() {
                 self.missing.remove(&scored.index);
+                if let Some(span) = self.spans.remove(&scored.index) {
+                    trace_result(&span, &scored.result);
+                }
                 return Some(scored);
             }
             tokio::select! {
@@ -92,7 +99,12 @@ impl PendingResults {
                 }
                 answer = self.answers.recv(), if self.is_open => match answer {
                     Some(RolloutAnswer::Scored(scored)) => self.ready.push_back(scored),
-                    Some(RolloutAnswer::Asked(index, asked)) => self.enter(index, asked),
+                    Some(RolloutAnswer::Asked(index, asked, span)) => {
+                        if !span.is_disabled() {
+                            self.spans.insert(index, span);
+                        }
+                        self.enter(index, asked);
+                    }
                     None => self.close(),
                 },
                 else => {
@@ -219,10 +231,10 @@ impl RequestInHand {
             Some(problem)
                 if self.profiles.of(index).scorer.settles_groups() && usage == Usage::default() =>
             {
-                RolloutAnswer::Asked(index, AskedRollout::failed(result.id, problem))
+                RolloutAnswer::Asked(index, AskedRollout::failed(result.id, problem), Span::none())
             }
             error => {
-                let result = guerdon_types::RolloutResult { error, ..result };
+                let result = RolloutResult { error, ..result };
                 RolloutAnswer::Scored(ScoredRollout { index, result, usage })
             }
         }
@@ -245,6 +257,26 @@ fn group_numbers(entries: &[RolloutEntry], profiles: &RequestProfiles) -> Vec<us
     let entries = entries.iter().enumerate();
     let groups = entries.map(|(index, entry)| Some((profiles.number(index), entry.cohort()?)));
     groups.map(number).collect()
+}
+
+/// Notes the reward, or the reason of its absence, in the span of its scoring.
+pub(crate) fn trace_result(span: &Span, result: &RolloutResult) {
+    if span.is_disabled() {
+        return;
+    }
+    if let Some(reward) = result.reward {
+        span.record("rl.reward.score", reward.get());
+        let _entered = span.enter();
+        tracing::trace!(
+            target: EVALUATION,
+            { gen_ai.evaluation.name = "reward",
+            gen_ai.evaluation.score.value = reward.get() },
+            "gen_ai.evaluation.result"
+        );
+    }
+    if let Some(error) = &result.error {
+        span.record("error.type", error.code.as_str());
+    }
 }
 
 fn died() -> Problem {

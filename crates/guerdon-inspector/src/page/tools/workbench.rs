@@ -178,7 +178,6 @@ fn hits(shell: &Shell<'_>, check: &PackCheck) -> Markup {
         }
         @if check.tried < check.rollouts { p.help { "The time of a check was over before all rollouts were tried." } }
         @if check.is_first { p.help { "The file on disk has errors, so every hit counts as added." } }
-        p.note { "Facts of a rollout's context are not read here: rules that need some abstain, before and after." }
         @if !check.rules.is_empty() {
             table.list {
                 caption { "Changes by rule" }

@@ -110,19 +110,7 @@ impl PostgresStore {
     /// # Errors
     /// The database cannot be reached or refuses.
     pub fn prune_step(&mut self, limits: Retention) -> Result<usize, Error> {
-        if let Some(before) = limits.before_ms {
-            let filter = RolloutFilter { until_ms: Some(before), ..RolloutFilter::default() };
-            let removed = self.remove_step(&filter)?;
-            if removed > 0 {
-                return Ok(removed);
-            }
-        }
-        if let Some(most) = limits.max_bytes
-            && self.bytes()? > most
-        {
-            return self.remove_step(&RolloutFilter::default());
-        }
-        Ok(0)
+        limits.step(self, Self::remove_step, Self::bytes)
     }
 
     /// The size of the rows with their indexes, estimated from their number and their texts, in
