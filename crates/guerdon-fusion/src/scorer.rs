@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use guerdon_text::{did_you_mean, quote};
 use guerdon_types::{
     ConfigDigest, FusionConfig, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout,
     RolloutResult, Signal, SourceId, SourceKind, SourceRole, Usage, Versions,
@@ -108,12 +109,7 @@ impl Scorer {
         if let Some(wanted) = sources {
             if let Some((index, unknown)) = wanted.iter().enumerate().find(|(_, id)| !self.has(id))
             {
-                let known: Vec<_> =
-                    self.sources.iter().map(|source| format!("`{}`", source.id())).collect();
-                let detail =
-                    format!("this profile has no source `{unknown}`; it has {}", known.join(", "));
-                return Err(Invalid::new(ProblemCode::UnknownSource, format!("/sources/{index}"), detail)
-                    .hint("name sources of this profile, choose another `profile`, or leave `sources` out"));
+                return Err(self.unknown(unknown, &format!("/sources/{index}")));
             }
             let wanted = self.with_members(wanted);
             narrowed.sources.retain(|source| wanted.contains(source.id()));
@@ -191,6 +187,22 @@ impl Scorer {
             }
         }
         all
+    }
+
+    /// The error of a source at `pointer` that this scorer does not have.
+    fn unknown(&self, id: &SourceId, pointer: &str) -> Invalid {
+        let known = || self.sources.iter().map(|source| source.id().as_str());
+        let listed: Vec<_> = known().map(|id| format!("`{id}`")).collect();
+        let detail = format!(
+            "this profile has no source {}; it has {}",
+            quote(id.as_str()),
+            listed.join(", ")
+        );
+        let hint = did_you_mean(id.as_str(), known()).unwrap_or_else(|| {
+            "name sources of this profile, choose another `profile`, or leave `sources` out"
+                .to_owned()
+        });
+        Invalid::new(ProblemCode::UnknownSource, pointer, detail).hint(hint)
     }
 
     fn has(&self, id: &SourceId) -> bool {

@@ -94,7 +94,8 @@ async function check(form) {
   try {
     const body = new URLSearchParams(new FormData(form));
     body.set("action", "check");
-    const reply = await fetch(form.action, { method: "POST", body, redirect: "error" });
+    // `form.action` would be the buttons of that name.
+    const reply = await fetch(form.getAttribute("action"), { method: "POST", body, redirect: "error" });
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     const found = page.querySelector("#result");
     if (found) document.querySelector("#result").replaceWith(found);
