@@ -113,6 +113,10 @@ def check_promises(name, objects):
     assert len(scalers) == (0 if "replicas" in server["spec"] else 1), f"{name}: {len(scalers)} autoscalers"
     for scaler in scalers:
         assert scaler["spec"]["scaleTargetRef"]["name"] == server["metadata"]["name"], name
+    variables = {one["name"]: one.get("value") for one in container["env"]}
+    if "GUERDON__CLUSTER__URL" in variables:
+        most = max(scaler["spec"]["maxReplicas"] for scaler in scalers)
+        assert int(variables["GUERDON__CLUSTER__REPLICAS_MAX"]) >= most, f"{name}: {most} replicas may run"
     [budget] = kinds(objects, "PodDisruptionBudget")
     for selector in (budget["spec"]["selector"]["matchLabels"], *(s["spec"]["selector"] for s in services(objects, labels))):
         assert selector and matches(selector, labels), f"{name}: {selector}"
