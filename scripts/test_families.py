@@ -476,7 +476,8 @@ def scales_by_batch(target):
     import graph_scores
 
     rows = [json.loads(line) for line in (target / "reference.jsonl").read_text(encoding="utf-8").splitlines()]
-    quantize_dynamic(str(target / "model.onnx"), str(target / "model.onnx"), weight_type=QuantType.QInt8)
+    # Seven bits: sums of products of eight overflow on processors without VNNI, which then give other scores.
+    quantize_dynamic(str(target / "model.onnx"), str(target / "model.onnx"), weight_type=QuantType.QInt8, reduce_range=True)
     found = graph_scores.scores(graph_scores.session(target / "model.onnx"), [row["ids"] for row in rows])[:, 0]
     assert any(node.op_type == "DynamicQuantizeLinear" for node in onnx.load(target / "model.onnx").graph.node)
     expected = [row["score"] for row in rows]

@@ -111,15 +111,17 @@ impl Drop for Balancer {
 }
 
 /// The most events in any `span`.
-pub(crate) fn most_within(mut times: Vec<Instant>, span: Duration) -> usize {
+pub(crate) fn most_within(mut times: Vec<Instant>, span: Duration) -> (usize, Option<Instant>) {
     times.sort();
     let mut oldest = 0;
-    let mut most = 0;
+    let mut most = (0, None);
     for (index, time) in times.iter().enumerate() {
         while time.duration_since(times[oldest]) >= span {
             oldest += 1;
         }
-        most = most.max(index + 1 - oldest);
+        if index + 1 - oldest > most.0 {
+            most = (index + 1 - oldest, Some(*time));
+        }
     }
     most
 }

@@ -101,6 +101,7 @@ fn quotas_and_budgets_hold_through_faults_and_no_reward_is_made_up() {
     servers.iter().for_each(wait_until_up);
     let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
 
+    let started = Instant::now();
     let (tally, next, stop) = (Tally::default(), AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for client in 0..8 {
@@ -138,13 +139,15 @@ fn quotas_and_budgets_hold_through_faults_and_no_reward_is_made_up() {
         stop.store(true, Ordering::Relaxed);
     });
     let times = times.lock().clone();
-    let (calls, most) = (times.len(), most_within(times, WINDOW - ON_THE_WAY));
+    let calls = times.len();
+    let (most, end) = most_within(times, WINDOW - ON_THE_WAY);
+    let end = end.map(|end| end.saturating_duration_since(started));
     let (rewarded, named) = (tally.rewarded.into_inner(), tally.named.into_inner());
     println!(
         "{calls} calls of at most {:.0}; at most {most} of {QUOTA} in {WINDOW:?} less {ON_THE_WAY:?}; {rewarded} rewards, {named} named absences",
         CAP / COST
     );
-    assert!(most <= QUOTA, "{most} calls in a window of {QUOTA}");
+    assert!(most <= QUOTA, "{most} calls in a window of {QUOTA} that ends after {end:?}");
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let spent = calls as f64 * COST;
     assert!(spent <= CAP, "{spent} of {CAP}");

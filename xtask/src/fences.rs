@@ -20,7 +20,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("guerdon-parquet", &[]),
     ("guerdon-optim", &[]),
     ("guerdon-testing", &["guerdon-types"]),
-    ("guerdon-fusion", &["guerdon-types"]),
+    ("guerdon-fusion", &["guerdon-types", "guerdon-text"]),
     ("guerdon-model", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
     ("guerdon-judge", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
     ("guerdon-rules", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use guerdon_types::{
-    Context, Message, Rollout, RolloutResult, ScoreTurns, SourceRole, Versions,
-};
+use guerdon_types::{Context, Message, Rollout, RolloutResult, ScoreTurns, SourceRole, Versions};
 use serde_json::Value;
 
 /// A scored rollout: the result as it was sent, and what was stored beside it.

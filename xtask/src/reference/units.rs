@@ -64,6 +64,7 @@ const UNITS: &[(&str, &str)] = &[
     ("sources.NAME.max_reply_bytes", "bytes"),
     ("sources.NAME.max_request_bytes", "bytes"),
     ("sources.NAME.output", "index"),
+    ("sources.NAME.share", "share of the groups"),
     ("sources.NAME.weight", "factor"),
     ("threads", "threads"),
     ("token_budget", "tokens"),

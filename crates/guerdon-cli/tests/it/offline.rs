@@ -17,10 +17,10 @@ const LOCAL: [&str; 4] =
 
 /// Rollout `n` of a data set: some with an id, some that hit a rule, and one that cannot be read.
 fn rollout(n: usize) -> Value {
-    let text = if n % 3 == 0 { "see the work order ." } else { "420 ." };
+    let text = if n.is_multiple_of(3) { "see the work order ." } else { "420 ." };
     let role = if n == 17 { "robot" } else { "assistant" };
     let mut rollout = json!({"messages": [{"role": role, "content": format!("{n}: {text}")}]});
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         rollout["id"] = json!(format!("r{n}"));
     }
     rollout

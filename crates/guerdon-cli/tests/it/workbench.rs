@@ -203,7 +203,7 @@ fn rollout_to_render_comes_from_standard_input_in_any_form() {
     for (input, reason) in [
         ("", "standard input has no rollout"),
         ("{\"rollouts\": []}", "standard input has no rollout"),
-        ("{\"rollouts\": [3]}", "first of the `rollouts`"),
+        ("{\"rollouts\": [3]}", "number 1 of the `rollouts`"),
         ("{\"message\": 3}", "standard input is not a rollout"),
         ("[1,\n", "first line of standard input"),
     ] {

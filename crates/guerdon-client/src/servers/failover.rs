@@ -3,8 +3,9 @@
 //! All attempts have the same body and the same idempotency key. After a failure, the next attempt
 //! goes
 //!
-//! - to the next healthy server, if the work cannot have begun: the connection was refused, or the
-//!   server answered that it is busy, not ready or over a limit;
+//! - to the next healthy server that this request has not left yet, if the work cannot have begun: the
+//!   connection was refused, or the server answered that it is busy, not ready or over a limit. Once
+//!   all healthy ones were left, it goes round again;
 //! - to the same server once more, if the work may have begun there, as after a broken connection
 //!   or the timeout of a proxy: its answers are in its cache, and elsewhere they would be paid for
 //!   again. If it fails again, the next attempt goes to another server;
@@ -44,7 +45,9 @@ impl Failover<'_> {
         Fut: Future<Output = Result<T, AttemptError>>,
     {
         let (mut last, mut failures) = (None, Failures::default());
-        let mut place = self.next(order, None);
+        // The servers that the request has left in this round.
+        let mut left_servers = Vec::new();
+        let mut place = self.next(order, &mut left_servers);
         // The server that was asked again because the work may have begun there.
         let mut repeated = None;
         loop {
@@ -92,7 +95,8 @@ impl Failover<'_> {
             let wait = if stays {
                 self.policy.wait(named, failures.tries() - 1, left)
             } else {
-                self.move_wait(order, place, left)
+                left_servers.push(place);
+                self.move_wait(order, &left_servers, left)
             };
             let error = failure.error.with_tries(failures.tries());
             let Some(wait) = wait else { return Err(error) };
@@ -100,14 +104,15 @@ impl Failover<'_> {
             last = Some(error);
             sleep(wait).await;
             if !stays {
-                place = self.next(order, Some(place));
+                place = self.next(order, &mut left_servers);
             }
         }
     }
 
-    /// The wait before an attempt on another server than `failed`: the shortest one if a server is
-    /// free, otherwise until the first pause ends. `None` if that is after the deadline.
-    fn move_wait(&self, order: &[usize], failed: usize, left: Duration) -> Option<Duration> {
+    /// The wait before an attempt on a server that is not among the `failed` ones: the shortest one if
+    /// such a server is free, otherwise until the first pause ends. `None` if that is after the
+    /// deadline.
+    fn move_wait(&self, order: &[usize], failed: &[usize], left: Duration) -> Option<Duration> {
         let floor = self.policy.floor();
         if self.servers.has_free(&without(order, failed)) {
             return (floor < left).then_some(floor);
@@ -123,14 +128,18 @@ impl Failover<'_> {
         (wait < left).then_some(wait)
     }
 
-    /// The next server to ask: a healthy one other than `failed`, or the one whose pause ends first.
-    fn next(&self, order: &[usize], failed: Option<usize>) -> usize {
-        let others = failed.map_or_else(|| order.to_vec(), |failed| without(order, failed));
-        let free = self.servers.choose(&others, &self.policy.backoff);
-        free.or_else(|| self.servers.soonest(order).map(|(place, _)| place)).unwrap_or(0)
+    /// The next server to ask: a healthy one that is not among the `failed` ones. If there is none, a
+    /// new round begins, at the server whose pause ends first.
+    fn next(&self, order: &[usize], failed: &mut Vec<usize>) -> usize {
+        let others = without(order, failed);
+        if let Some(free) = self.servers.choose(&others, &self.policy.backoff) {
+            return free;
+        }
+        failed.clear();
+        self.servers.soonest(order).map_or(0, |(place, _)| place)
     }
 }
 
-fn without(order: &[usize], failed: usize) -> Vec<usize> {
-    order.iter().copied().filter(|place| *place != failed).collect()
+fn without(order: &[usize], failed: &[usize]) -> Vec<usize> {
+    order.iter().copied().filter(|place| !failed.contains(place)).collect()
 }

@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn scored(index: usize, judge: Value, abstained: Value) -> ScoredRollout {
+    fn scored(index: usize, judge: &Value, abstained: &Value) -> ScoredRollout {
         let turn = json!({ "index": 0, "reward": 1, "enhancement": null, "judge": judge, "abstained": abstained });
         let turn: TurnResult = serde_json::from_value(turn).unwrap();
         let result = RolloutResult {
@@ -168,7 +168,7 @@ mod tests {
         ScoredRollout { index, result, usage: Usage::default() }
     }
 
-    fn judge(criteria: &[(&str, &str, f64)], asked: Value) -> Value {
+    fn judge(criteria: &[(&str, &str, f64)], asked: &Value) -> Value {
         let one = |(prompt, id, points): &(&str, &str, f64)| json!({ "prompt": prompt, "id": id, "level": "x", "points": points });
         let criteria: Vec<Value> = criteria.iter().map(one).collect();
         json!({ "points": 0, "criteria": criteria, "cached": false, "model": "m", "asked": asked })
@@ -182,11 +182,11 @@ mod tests {
     fn criterion_that_changed_nothing_is_zero_and_one_that_was_not_judged_is_none() {
         let gone = json!([{ "source": "judge", "why": "malformed", "detail": "x", "prompt": "p" }]);
         let complete = [
-            scored(0, judge(&[("p", "a", -2.0)], json!({})), json!([])),
-            scored(1, judge(&[], json!({})), json!([])),
-            scored(2, judge(&[], json!({})), gone),
-            scored(3, judge(&[], json!({ "p": ["b"] })), json!([])),
-            scored(4, Value::Null, json!([])),
+            scored(0, &judge(&[("p", "a", -2.0)], &json!({})), &json!([])),
+            scored(1, &judge(&[], &json!({})), &json!([])),
+            scored(2, &judge(&[], &json!({})), &gone),
+            scored(3, &judge(&[], &json!({ "p": ["b"] })), &json!([])),
+            scored(4, &Value::Null, &json!([])),
         ];
         let rewards = all(&complete, &[]);
         assert_eq!(rewards, [(1.0, vec![Some(-2.0), Some(0.0), None, None, None])]);
@@ -203,9 +203,9 @@ mod tests {
         };
         let own = |points| {
             let criteria = [(ROLLOUT_RUBRIC, "c1", points), (ROLLOUT_RUBRIC, RUBRIC_CLIP, 9.0)];
-            judge(&criteria, json!({ "rollout.rubric": ["c1"] }))
+            judge(&criteria, &json!({ "rollout.rubric": ["c1"] }))
         };
-        let complete = [scored(0, own(3.0), json!([])), scored(1, own(5.0), json!([]))];
+        let complete = [scored(0, &own(3.0), &json!([])), scored(1, &own(5.0), &json!([]))];
         let same = all(&complete, &[rubric([1, -3]), rubric([1, -3])]);
         assert_eq!(same, [(0.25, vec![Some(3.0), Some(5.0)])]);
         let others = all(&complete, &[rubric([1, -3]), rubric([1, 1])]);

@@ -127,7 +127,8 @@ impl Snapshot {
             let known: Vec<_> = self.profiles.keys().map(|known| format!("`{known}`")).collect();
             let names = self.profiles.keys().map(String::as_str);
             let hint = guerdon_text::did_you_mean(name.as_str(), names);
-            let hint = hint.unwrap_or_else(|| "name one of these, or leave `profile` out".to_owned());
+            let hint =
+                hint.unwrap_or_else(|| "name one of these, or leave `profile` out".to_owned());
             let name = guerdon_text::quote(name.as_str());
             let detail = format!("unknown profile {name}; this server has {}", known.join(", "));
             Invalid::new(ProblemCode::UnknownProfile, "/profile", detail).hint(hint)

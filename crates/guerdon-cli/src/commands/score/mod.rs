@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `input/` | reads files |
 //! | `rows/` | reads rows of every form as rollouts |
+//! | `run_setup.rs` | the progress bar of a run, and how it stops |
 //! | `settings.rs` | the settings of the requests |
 //! | `numbers.rs` | the numbers of the caller that some estimators need |
 //! | `engine.rs` | the engine that scores |
@@ -34,17 +35,15 @@ mod pairs;
 mod parquet_out;
 mod report;
 mod rows;
+mod run_setup;
 mod settings;
 mod stream_out;
 
 pub(crate) use parquet_out::{columns_of, is_parquet, turn_columns};
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use guerdon_types::{GroupComparison, Problem, ProblemCode};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use self::chunk::RequestChunks;
 use self::destination::{Destination, OutputChoice};
@@ -57,24 +56,11 @@ pub(crate) use self::offline::Shard;
 use self::pairs::PairTally;
 use self::rows::RowOptions;
 pub(crate) use self::rows::{ExtraColumns, RowForm, Thoughts};
+use self::run_setup::{DRAIN, LINGER, STOP, progress};
 use super::setup::runtime;
-use super::signals::{ProcessSignals, StopRules, StopSignal};
+use super::signals::{ProcessSignals, StopSignal};
 use crate::cli::ScoreArgs;
 use crate::output::errln;
-
-/// Longest time that work of a stopped run may take to end.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// Longest time that requests under way may take after a signal.
-const DRAIN: Duration = Duration::from_secs(30);
-
-/// A second signal ends the run, also one that waits for a reader of its results.
-const STOP: StopRules = StopRules {
-    notice: Some("stopping: finishing the requests under way; a second signal stops at once"),
-    grace: LINGER.saturating_mul(2),
-    holds_hangup: false,
-    status: StopSignal::exit_code,
-};
 
 pub(super) fn run(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
@@ -208,17 +194,4 @@ fn finish(
             Err(error)
         }
     }
-}
-
-fn progress(rollouts: usize, done: usize) -> ProgressBar {
-    let progress = ProgressBar::new(rollouts as u64).with_position(done as u64);
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:32} {pos}/{len} rollouts  {per_sec}  {eta} left")
-    {
-        progress.set_style(style);
-    }
-    if io::stderr().is_terminal() {
-        progress.enable_steady_tick(Duration::from_millis(200));
-    }
-    progress
 }

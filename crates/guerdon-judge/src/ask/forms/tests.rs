@@ -1,3 +1,5 @@
+//! Answers of every form, read and refused.
+
 use std::sync::Arc;
 
 use guerdon_text::SourceText;
@@ -105,7 +107,8 @@ fn preference(rubric: &Rubric, sample: u32, text: &str) -> Option<f64> {
 fn a_pair_is_answered_by_letter_number_or_pattern() {
     let is_first = |sample| listing(2, sample).blocks()[0].reply == 0;
     let pairwise = |settings: &str| rubric(&format!("mode = \"pairwise\"\n{settings}"));
-    let cases: [(&str, &[(&str, Option<f64>)]); 5] = [
+    type Answer<'a> = (&'a str, Option<f64>);
+    let cases: [(&str, &[Answer<'_>]); 5] = [
         (
             "answer = \"letter\"",
             &[("A", Some(1.0)), ("B", Some(0.0)), ("C", Some(0.5)), ("D", None), ("tie", None)],

@@ -100,7 +100,7 @@ impl RequestRubric {
             let Some(criterion) = checked.criteria.get(*place) else { continue };
             let of = |need: &usize| met.get(*need).copied().flatten();
             let least = criterion.needs.iter().map(of);
-            let least = least.fold(Some(1.0_f64), |least, met| Some(least?.min(met?)));
+            let least = least.into_iter().try_fold(1.0_f64, |least, met| Some(least.min(met?)));
             let own = judged.get(*place).and_then(Option::as_ref);
             if own.is_some() && least.is_none() {
                 struck.push(not_counted(&criterion.id, "a criterion that it needs is not judged"));

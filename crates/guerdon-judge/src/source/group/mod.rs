@@ -114,7 +114,7 @@ impl JudgeSource {
         facts: &Context,
         round: u32,
     ) -> Result<JudgedReplies, Abstention> {
-        let shared = SharedPrompt::of(dialogues).map_err(|detail| incomplete(detail))?;
+        let shared = SharedPrompt::of(dialogues).map_err(incomplete)?;
         let asker = Asker::new(None, Flow::new("calibrate", 1));
         let asked = GroupQuestion { facts, asker: &asker, round };
         let judged = self.judged_as_configured(rubric, &shared, asked).await;

@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use sha2::{Digest as _, Sha256};
 
 /// Longest line, in bytes. A server refuses larger bodies by default.
-pub(in crate::commands::score) const LINE_BYTES: usize = 64 << 20;
+pub(crate) const LINE_BYTES: usize = 64 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

@@ -42,6 +42,7 @@ pub(super) fn fetch(
         }
         RangeKind::Lines { bytes } => {
             let lines = lines(place, file, bytes.clone())?;
+            #[expect(clippy::disallowed_methods, reason = "a file of this run alone")]
             std::fs::write(target, &lines).with_context(|| target.display().to_string())?;
             Ok(RowOrigin::Bytes { start: bytes.start })
         }

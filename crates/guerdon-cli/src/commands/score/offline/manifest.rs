@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use guerdon_parquet::{FileEnd, read_layout};
 use serde::Serialize;
 
-use super::place::{Created, Place};
+use super::place::{Creation, Place};
 use super::plan::{ListedRange, Plan};
 use super::record::RunRecord;
 use crate::output::errln;
@@ -48,7 +48,7 @@ pub(super) fn write(output: &Place, plan: &Plan, run: &RunRecord) -> anyhow::Res
     let mut text = serde_json::to_vec_pretty(&Manifest { run, rollouts, unscored, parts })?;
     text.push(b'\n');
     let created = output.create(NAME, &text)?;
-    let what = if created == Created::New { "is written" } else { "was there" };
+    let what = if created == Creation::New { "is written" } else { "was there" };
     errln!(
         "all {count} parts are complete: {rollouts} rollouts, {unscored} without a reward; {}/{NAME} {what}",
         output.name()

@@ -5,7 +5,7 @@ use guerdon_types::{GroupComparison, ScoreRequest};
 use indicatif::ProgressBar;
 
 use super::fetch::fetch;
-use super::place::{Created, Place};
+use super::place::{Creation, Place};
 use super::plan::Plan;
 use super::record::RunRecord;
 use crate::commands::score::chunk::RequestChunks;
@@ -32,7 +32,7 @@ pub(super) enum PartEnd {
     },
 }
 
-/// What the parts of a run share.
+/// The values that the parts of a run share.
 pub(super) struct PartScorer<'a> {
     pub(super) engine: &'a ScoringEngine,
     pub(super) template: &'a ScoreRequest,
@@ -92,9 +92,10 @@ impl PartScorer<'_> {
             Destination::File(output) => output.finish()?.unscored,
             Destination::Stream(_) => 0,
         };
+        #[expect(clippy::disallowed_methods, reason = "a command reads the file that it made")]
         let content = std::fs::read(&target).context("cannot read the part")?;
         let created = self.output.create(&name, &content)?;
-        let is_own = created == Created::New;
+        let is_own = created == Creation::New;
         Ok(PartEnd::Done { rollouts: input.rollouts, unscored, is_own })
     }
 

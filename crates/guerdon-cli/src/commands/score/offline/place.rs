@@ -42,10 +42,10 @@ impl FoundFile {
 
 /// The outcome of a write that creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Created {
+pub(super) enum Creation {
     New,
     /// The file was there before.
-    There,
+    AlreadyThere,
 }
 
 impl Place {
@@ -196,7 +196,9 @@ impl Place {
     /// The file cannot be read.
     pub(super) fn content(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         let path = self.folder.join(name);
-        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        #[expect(clippy::disallowed_methods, reason = "a command reads the files it is given")]
+        let content = std::fs::read(&path);
+        content.with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// The last `most` bytes of a file in the folder, and its size.
@@ -215,7 +217,7 @@ impl Place {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn create(&self, name: &str, content: &[u8]) -> anyhow::Result<Created> {
+    pub(super) fn create(&self, name: &str, content: &[u8]) -> anyhow::Result<Creation> {
         let path = self.folder.join(name);
         let cannot = || format!("cannot write {}", path.display());
         std::fs::create_dir_all(&self.folder).with_context(cannot)?;
@@ -224,8 +226,10 @@ impl Place {
         draft.write_all(content).with_context(cannot)?;
         draft.as_file().sync_all().with_context(cannot)?;
         match draft.persist_noclobber(&path) {
-            Ok(_) => Ok(Created::New),
-            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Created::There),
+            Ok(_) => Ok(Creation::New),
+            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
+                Ok(Creation::AlreadyThere)
+            }
             Err(error) => Err(error.error).with_context(cannot),
         }
     }

@@ -122,7 +122,7 @@ impl Plan {
     pub(super) fn hash(&self) -> String {
         let names: Vec<String> =
             (0..self.ranges.len()).map(|place| self.part_name(place)).collect();
-        guerdon_text::sha256_hex(&names.join("\n"))
+        guerdon_text::sha256_hex(names.join("\n"))
     }
 }
 
@@ -130,7 +130,7 @@ impl InputObject {
     fn new(place: &Place, file: FoundFile) -> Self {
         let FoundFile { path, size, version } = file;
         let name = place.below(&path);
-        let whole = guerdon_text::sha256_hex(&format!("{name}\n{size}\n{version}"));
+        let whole = guerdon_text::sha256_hex(format!("{name}\n{size}\n{version}"));
         let identity = whole.get(..16).unwrap_or(&whole).to_owned();
         Self { path, name, size, identity }
     }
@@ -180,19 +180,22 @@ fn tail(place: &Place, file: &InputObject, length: u64) -> anyhow::Result<Bytes>
 /// Consecutive row groups with at least `most` rows together.
 fn group_ranges(layout: &FileLayout, most: u64) -> Vec<RangeKind> {
     let mut ranges = Vec::new();
-    let (mut first, mut begin, mut end, mut bytes) = (0, 0, 0, u64::MAX..0);
+    let (mut first, mut begin, mut end) = (0, 0, 0);
+    let mut bytes: Option<Range<u64>> = None;
     for (place, group) in layout.groups.iter().enumerate() {
         end += group.rows;
-        bytes = bytes.start.min(group.bytes.start)..bytes.end.max(group.bytes.end);
+        let own = bytes.take().unwrap_or_else(|| group.bytes.clone());
+        let whole = own.start.min(group.bytes.start)..own.end.max(group.bytes.end);
         let is_last = place + 1 == layout.groups.len();
         if end - begin >= most.max(1) || (is_last && end > begin) {
-            let range = std::mem::replace(&mut bytes, u64::MAX..0);
             ranges.push(RangeKind::Groups {
                 groups: first..place + 1,
                 rows: begin..end,
-                bytes: range,
+                bytes: whole,
             });
             (first, begin) = (place + 1, end);
+        } else {
+            bytes = Some(whole);
         }
     }
     ranges

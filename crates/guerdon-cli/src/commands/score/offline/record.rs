@@ -6,7 +6,7 @@ use guerdon_types::ScoreRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::place::{Created, Place};
+use super::place::{Creation, Place};
 use super::plan::Plan;
 use crate::commands::score::file_out::different_keys;
 use crate::commands::score::rows::RowOptions;
@@ -51,7 +51,7 @@ impl RunRecord {
     pub(super) fn agree(&self, output: &Place) -> anyhow::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        if output.create(NAME, &text)? == Created::New {
+        if output.create(NAME, &text)? == Creation::New {
             return Ok(());
         }
         let there = output.content(NAME)?;
