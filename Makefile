@@ -84,7 +84,7 @@ test-ui: ## The inspector in Chromium, with axe; installs Chromium and axe-core 
 test-postgres: ## Ledgers in PostgreSQL, on servers that the tests start; needs Debian's postgresql
 	GUERDON_REQUIRE_POSTGRES=1 timeout 15m $(CARGO) test --workspace --locked --test it -- postgres database
 
-test-cluster: ## Servers that share over Redis, through faults; needs Debian's redis-server, and uses haproxy and libfaketime
+test-cluster: ## Servers that share over Redis, through faults; needs Debian's redis-server, and uses haproxy
 	GUERDON_REQUIRE_REDIS=1 timeout 15m $(CARGO) test --package guerdon-cluster --package guerdon-judge --locked --test it
 	GUERDON_REQUIRE_REDIS=1 timeout 15m $(CARGO) test --package guerdon-cli --locked --test cluster -- --nocapture --test-threads 1
 
