@@ -137,6 +137,13 @@ impl RolloutRubrics {
     /// Checks the rubrics of `entries`, and gives those without one the rubric of the file. A rollout
     /// whose rubric cannot be asked becomes an error of its own.
     pub(crate) fn prepare(&self, entries: &mut [RolloutEntry], profiles: &RequestProfiles) {
+        let has_rubric =
+            |entry: &RolloutEntry| entry.rollout.as_ref().is_ok_and(|one| !one.rubric.is_empty());
+        // With `from_requests`, a fact can be a rubric, too.
+        let takes = self.config.from_requests || self.file.is_some();
+        if !takes && !entries.iter().any(has_rubric) {
+            return;
+        }
         for (index, entry) in entries.iter_mut().enumerate() {
             let Ok(rollout) = &mut entry.rollout else { continue };
             let profile = profiles.of(index);
