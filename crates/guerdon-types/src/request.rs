@@ -128,9 +128,9 @@ pub struct AdvantagesRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AdvantageUnit {
-    /// Those of each source.
+    /// One reward for each source.
     Source,
-    /// Those of each criterion of a judge, and of each other source.
+    /// One reward for each criterion of a judge, and for each other source.
     Criterion,
 }
 

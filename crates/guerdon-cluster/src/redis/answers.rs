@@ -1,7 +1,7 @@
 //! Stored values, leases with takeover, and wake-ups.
 //!
 //! A value is written once: the first one wins, and a second payer adopts it. A message about the
-//! end of a call is only a hint: those who wait look again when the lease ends, too.
+//! end of a call is only a hint: waiters also look again when the lease ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ struct LaterValue {
     ttl: Duration,
 }
 
-/// A place among those who wait for a key.
+/// A place among the waiters for a key.
 struct WaiterPlace<'a> {
     answers: &'a Answers,
     key: &'a str,
@@ -76,7 +76,7 @@ impl Answers {
         }
     }
 
-    /// Wakes all who wait: nobody can tell them the end of a call any more.
+    /// Wakes every waiter: without the connection, messages about the end of a call do not arrive.
     pub(super) fn wake_all(&self) {
         for entry in self.waiting.lock().values() {
             entry.ended.notify_waiters();

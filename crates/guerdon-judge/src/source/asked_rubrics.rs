@@ -36,7 +36,7 @@ impl OwnRubric {
 pub(crate) struct AskedRubrics<'a> {
     /// The prompts of the source that judge one reply.
     pub(super) prompts: Vec<AskedPrompt<'a>>,
-    /// Those that compare the replies of a group, which are asked later.
+    /// The prompts that compare the replies of a group. They are asked later.
     pub(super) compared: Vec<&'a Arc<Rubric>>,
     pub(super) own: OwnRubric,
     /// True if all criteria of all prompts are asked, and nothing else.

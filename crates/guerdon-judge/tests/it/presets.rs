@@ -50,7 +50,7 @@ fn marked(text: &str) -> [String; 2] {
     })
 }
 
-/// What a model of this kind writes about the replies that it is shown.
+/// The answer of a model of this kind to the replies in a request.
 fn answered(name: &str, request: &Value) -> String {
     let (text, roles) = shown(request);
     let better =

@@ -106,7 +106,7 @@ struct TurnCriteria<'a> {
 }
 
 impl<'a> TurnCriteria<'a> {
-    /// Those of `source`; `None` if it has no part.
+    /// The criteria of `source` for a turn; `None` if the source has no part.
     fn of(source: &SourceId, turn: &'a TurnResult) -> Option<Self> {
         let (points, asked) = if let Some(part) = turn.parts.get(source) {
             let names = part.components.iter();

@@ -337,7 +337,7 @@ mod tests {
             }
         }
 
-        /// A reply that does better against everybody has more; the mean of all shares is a half.
+        /// A reply that wins against every other one has the larger share; the mean of all shares is a half.
         #[test]
         fn winners_have_more_and_the_mean_is_a_half(count in 2..20_usize) {
             let pairs = all_pairs(count, |_, _| 1.0);
